@@ -2,7 +2,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
-use tonic_prost_build::FileDescriptorSet;
+use tonic_prost_build::{Config, FileDescriptorSet};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -15,11 +15,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
     // Encoded by protox itself: a round trip through prost would drop our options.
     let set = compiler.encode_file_descriptor_set();
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), &set)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), &set)?;
+    let set = FileDescriptorSet::decode(&*set)?;
+    fs::write(out.join("requests.rs"), requests(&set))?;
+    let mut config = Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .include_file("contracts.rs")
-        .compile_fds(FileDescriptorSet::decode(&*set)?)?;
+        .compile_fds_with_config(set, config)?;
     Ok(())
+}
+
+/// Says of each request, in Rust, what its shape says: that it mutates, that it pages.
+fn requests(set: &FileDescriptorSet) -> String {
+    let mut code = String::new();
+    for file in set.file.iter().filter(|file| file.package().starts_with("caseward.")) {
+        let module = file.package().trim_start_matches("caseward.").replace('.', "::");
+        for message in file.message_type.iter().filter(|m| m.name().ends_with("Request")) {
+            let has = |name| message.field.iter().any(|field| field.name() == name);
+            let path = format!("contracts::caseward::{module}::{}", message.name());
+            if has("request_id") {
+                code += &format!(
+                    "impl Mutation for {path} {{ fn request_id(&self) -> &str {{ &self.request_id }} }}\n"
+                );
+            }
+            if has("page_token") {
+                code += &format!(
+                    "impl Paged for {path} {{\n\
+                     fn page_size(&self) -> i32 {{ self.page_size }}\n\
+                     fn page_token(&self) -> &str {{ &self.page_token }}\n\
+                     fn query(&self) -> Self {{ Self {{ page_size: 0, page_token: String::new(), ..self.clone() }} }}\n\
+                     }}\n"
+                );
+            }
+        }
+    }
+    code
 }
 
 fn collect(folder: &PathBuf, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -3,10 +3,33 @@
 /// Every file of `/proto` with its imports, options and comments, as a `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-#[allow(clippy::all, missing_debug_implementations, unreachable_pub, reason = "generated code is judged by its generator")]
+#[allow(
+    clippy::all,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "generated code is judged by its generator"
+)]
 mod contracts {
     include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 }
+
+/// A request that changes something, and may be sent again under the same id (AIP-155).
+pub trait Mutation: prost::Message {
+    /// The id of the request, or nothing.
+    fn request_id(&self) -> &str;
+}
+
+/// A request for one page of a list (AIP-158).
+pub trait Paged: prost::Message + Sized {
+    /// How many at most; 0 leaves it to the server.
+    fn page_size(&self) -> i32;
+    /// Where the page before ended.
+    fn page_token(&self) -> &str;
+    /// The list that is paged: the request without its page.
+    fn query(&self) -> Self;
+}
+
+include!(concat!(env!("OUT_DIR"), "/requests.rs"));
 
 pub use contracts::{
     caseward::{access, patient, r#type as types},

@@ -1,1 +1,19 @@
-//! Under construction.
+//! The vocabulary of Caseward: who asks, what went wrong, how things are named, what time it is.
+pub mod check;
+mod clock;
+mod ctx;
+pub mod data;
+mod error;
+mod id;
+mod page;
+mod record;
+mod time;
+
+pub use check::Violations;
+pub use clock::Clock;
+pub use ctx::{Caller, Ctx, Purpose, Reach};
+pub use error::{Error, Result, Violation};
+pub use id::{Id, Kind, Name};
+pub use page::Page;
+pub use record::Record;
+pub use time::Time;

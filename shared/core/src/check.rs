@@ -1,0 +1,223 @@
+//! Checks of what a caller sent: each says what is wrong, and all that is wrong is said at once.
+use std::ops::RangeInclusive;
+
+use sea_orm::{ActiveValue, Value};
+use time::{Date, Month, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{Error, Result, Time, Violation};
+
+/// The outcome of a check: the value as we keep it, or what is wrong with it.
+pub type Checked<T> = std::result::Result<T, String>;
+
+/// Everything that is wrong with one request.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Notes what is wrong with `field`.
+    pub fn add(&mut self, field: impl Into<String>, why: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), why: why.into() });
+    }
+
+    /// The checked value, unless the check failed.
+    pub fn take<T>(&mut self, field: &str, checked: Checked<T>) -> Option<T> {
+        checked.map_err(|why| self.add(field, why)).ok()
+    }
+
+    /// Sets a column to the checked value, unless the check failed.
+    pub fn set<T: Into<Value>>(
+        &mut self,
+        slot: &mut ActiveValue<T>,
+        field: &str,
+        checked: Checked<T>,
+    ) {
+        if let Some(value) = self.take(field, checked) {
+            *slot = ActiveValue::Set(value);
+        }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what is wrong with a part, under the part's path.
+    pub fn absorb(&mut self, path: &str, part: Violations) {
+        for Violation { field, why } in part.0 {
+            self.add(format!("{path}{}{field}", if field.is_empty() { "" } else { "." }), why);
+        }
+    }
+
+    /// Refuses the request if anything was wrong.
+    pub fn finish(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+impl From<Violations> for Vec<Violation> {
+    fn from(violations: Violations) -> Self {
+        violations.0
+    }
+}
+
+/// Text of so many characters, without control characters other than line ends and tabs.
+pub fn text(value: &str, length: RangeInclusive<usize>) -> Checked<String> {
+    let count = value.chars().count();
+    if !length.contains(&count) {
+        return Err(match (*length.start(), count) {
+            (1.., 0) => "is required".to_owned(),
+            (least, _) => format!("wants {least} to {} characters", length.end()),
+        });
+    }
+    if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err("must not hold control characters".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// Text that may be empty, in which case it is absent.
+pub fn optional(value: &str, longest: usize) -> Checked<Option<String>> {
+    text(value, 0..=longest).map(|text| (!text.is_empty()).then_some(text))
+}
+
+/// A list of so many members, each checked.
+pub fn list<W, T>(
+    field: &str,
+    members: &[W],
+    size: RangeInclusive<usize>,
+    violations: &mut Violations,
+    check: impl Fn(&W, &mut Violations) -> Option<T>,
+) -> Vec<T> {
+    if !size.contains(&members.len()) {
+        violations.add(field, format!("wants {} to {} members", size.start(), size.end()));
+        return vec![];
+    }
+    let mut checked = Vec::with_capacity(members.len());
+    for (n, member) in members.iter().enumerate() {
+        let mut inner = Violations::default();
+        if let Some(value) = check(member, &mut inner) {
+            checked.push(value);
+        }
+        violations.absorb(&format!("{field}[{n}]"), inner);
+    }
+    checked
+}
+
+/// A member of a wire enumeration that is known and said; `UNSPECIFIED` is refused.
+pub fn known<E: TryFrom<i32>>(number: i32) -> Checked<E> {
+    match number {
+        0 => Err("is required".to_owned()),
+        number => E::try_from(number).map_err(|_| "is not a known value".to_owned()),
+    }
+}
+
+/// A number within bounds.
+pub fn within<T: PartialOrd + std::fmt::Display>(
+    value: T,
+    bounds: RangeInclusive<T>,
+) -> Checked<T> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("wants {} to {}", bounds.start(), bounds.end()))
+}
+
+/// A moment between the years 1 and 9999 that is given.
+pub fn timestamp(value: &Option<prost_types::Timestamp>) -> Checked<Time> {
+    let at = value.as_ref().ok_or("is required")?;
+    if !(0..1_000_000_000).contains(&at.nanos) {
+        return Err("nanos wants 0 to 999999999".to_owned());
+    }
+    OffsetDateTime::from_unix_timestamp(at.seconds)
+        .ok()
+        .filter(|at| (1..=9999).contains(&at.year()))
+        .map(|_| Time::from_micros(at.seconds * 1_000_000 + i64::from(at.nanos) / 1000))
+        .ok_or_else(|| "is outside the years 1 to 9999".to_owned())
+}
+
+/// A moment that may be absent.
+pub fn moment(value: &Option<prost_types::Timestamp>) -> Checked<Option<Time>> {
+    value.as_ref().map(|_| timestamp(value)).transpose()
+}
+
+/// A date that exists.
+pub fn date(year: i32, month: i32, day: i32) -> Checked<Date> {
+    let month = u8::try_from(month)
+        .ok()
+        .and_then(|m| Month::try_from(m).ok())
+        .ok_or("month wants 1 to 12")?;
+    if !(1..=9999).contains(&year) {
+        return Err("year wants 1 to 9999".to_owned());
+    }
+    u8::try_from(day)
+        .ok()
+        .and_then(|day| Date::from_calendar_date(year, month, day).ok())
+        .ok_or_else(|| "is a day that does not exist".to_owned())
+}
+
+/// The id of a request: absent, or a UUID (AIP-155).
+pub fn request_id(value: &str) -> Result<Option<Uuid>> {
+    match value {
+        "" => Ok(None),
+        id => {
+            Uuid::try_parse(id).map(Some).map_err(|_| Error::invalid("request_id", "wants a UUID"))
+        }
+    }
+}
+
+/// An email address as SMTP needs it: one `@`, a local part, a domain, printable ASCII.
+pub fn email(value: &str) -> Checked<String> {
+    let (local, domain) = value.rsplit_once('@').ok_or("is not an email address")?;
+    let printable = value.bytes().all(|b| b.is_ascii_graphic() && !b"<>(),;:\\\"[]".contains(&b));
+    if local.is_empty()
+        || domain.is_empty()
+        || local.contains('@')
+        || !printable
+        || value.len() > 254
+    {
+        return Err("is not an email address".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// A code such as a language or a currency: letters, digits, `-`, `_`, `.`.
+pub fn code(value: &str, length: RangeInclusive<usize>) -> Checked<String> {
+    if value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return text(value, length);
+    }
+    Err("wants letters, digits, `-`, `_` and `.` only".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_exists_or_is_refused() {
+        assert!(date(2024, 2, 29).is_ok());
+        for (year, month, day) in
+            [(2023, 2, 29), (2024, 13, 1), (0, 1, 1), (2024, 1, 0), (2024, -1, 5)]
+        {
+            assert!(date(year, month, day).is_err());
+        }
+    }
+
+    #[test]
+    fn text_is_counted_in_characters_and_holds_no_controls() {
+        assert!(text("ñandú", 1..=5).is_ok());
+        assert_eq!(text("", 1..=5).unwrap_err(), "is required");
+        assert!(text("a\u{0}b", 1..=5).is_err());
+    }
+
+    #[test]
+    fn every_violation_is_named_with_its_path() {
+        let mut bad = Violations::default();
+        list("names", &["", "ok", "toolong"], 1..=3, &mut bad, |name, bad| {
+            bad.take("family", text(name, 1..=5))
+        });
+        let Err(Error::Invalid(all)) = bad.finish() else { panic!("must be refused") };
+        let fields: Vec<&str> = all.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["names[0].family", "names[2].family"]);
+    }
+}

@@ -1,0 +1,135 @@
+//! Keyset pages with opaque tokens.
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use caseward_api::Paged;
+use uuid::Uuid;
+
+use crate::{Ctx, Error, Result};
+
+const DEFAULT: u64 = 50;
+const MAX: u64 = 1000;
+const SEAL: usize = 8;
+
+/// One page of a list, and where it begins.
+///
+/// A token is a position and a seal over caller, query and position. It grants nothing: the list it
+/// continues is filtered anew. The seal only refuses a token that was cut, or belongs to another query.
+#[derive(Clone, Debug)]
+pub struct Page {
+    after: Option<Vec<u8>>,
+    size: u64,
+    seal: Seal,
+}
+
+#[derive(Clone)]
+struct Seal(Context);
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("seal")
+    }
+}
+
+impl Page {
+    /// Reads the page a caller wants.
+    pub fn open(ctx: &Ctx, request: &impl Paged) -> Result<Self> {
+        let (size, token) = (request.page_size(), request.page_token());
+        let size = match u64::try_from(size) {
+            Err(_) => return Err(Error::invalid("page_size", "must not be negative")),
+            Ok(0) => DEFAULT,
+            Ok(n) => n.min(MAX),
+        };
+        let mut seal = Context::new(&SHA256);
+        seal.update(ctx.organization().as_bytes());
+        let query = request.query().encode_to_vec();
+        for part in [ctx.record.method().as_bytes(), ctx.subject().as_bytes(), &query] {
+            seal.update(&(part.len() as u64).to_le_bytes());
+            seal.update(part);
+        }
+        let mut page = Page { after: None, size, seal: Seal(seal) };
+        if !token.is_empty() {
+            page.after = Some(page.unseal(token).ok_or_else(|| {
+                Error::invalid("page_token", "not a token of this list; start from the first page")
+            })?);
+        }
+        Ok(page)
+    }
+
+    /// The first page of everything, for tasks of ours.
+    pub fn first(size: u64) -> Self {
+        Page { after: None, size, seal: Seal(Context::new(&SHA256)) }
+    }
+
+    /// One row more than asked, to learn whether another page follows.
+    pub fn limit(&self) -> u64 {
+        self.size + 1
+    }
+
+    /// The key of the last row of the page before.
+    pub fn after(&self) -> Option<&[u8]> {
+        self.after.as_deref()
+    }
+
+    /// The id of the last row of the page before, where the list is ordered by id.
+    pub fn after_id(&self) -> Option<Uuid> {
+        Uuid::from_slice(self.after()?).ok()
+    }
+
+    /// Drops the extra row and says where the next page starts; empty on the last page.
+    pub fn close<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Vec<u8>) -> String {
+        if rows.len() as u64 <= self.size {
+            return String::new();
+        }
+        rows.truncate(self.size as usize);
+        rows.last().map(|row| self.token(&key(row))).unwrap_or_default()
+    }
+
+    fn token(&self, key: &[u8]) -> String {
+        let mut token = self.seal_of(key);
+        token.extend(key);
+        BASE64.encode(token)
+    }
+
+    fn unseal(&self, token: &str) -> Option<Vec<u8>> {
+        let bytes = BASE64.decode(token).ok()?;
+        let (seal, key) = bytes.split_at_checked(SEAL)?;
+        (self.seal_of(key) == seal).then(|| key.to_vec())
+    }
+
+    fn seal_of(&self, key: &[u8]) -> Vec<u8> {
+        let mut seal = self.seal.0.clone();
+        seal.update(key);
+        seal.finish().as_ref()[..SEAL].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use caseward_api::patient::v1::ListPatientsRequest;
+
+    use super::*;
+    use crate::Clock;
+
+    fn open(page_size: i32, page_token: &str, identifier: &str) -> Result<Page> {
+        let ctx = Ctx::task("test", "List", Uuid::nil(), Clock::System);
+        let (page_token, identifier) = (page_token.to_owned(), identifier.to_owned());
+        Page::open(&ctx, &ListPatientsRequest { page_size, page_token, identifier })
+    }
+
+    #[test]
+    fn a_token_continues_its_own_list_only() {
+        let mut rows: Vec<u128> = vec![1, 2, 3];
+        let page = open(2, "", "a").unwrap();
+        let token = page.close(&mut rows, |n| Uuid::from_u128(*n).as_bytes().to_vec());
+        assert_eq!(rows, [1, 2]);
+        assert_eq!(open(2, &token, "a").unwrap().after_id(), Some(Uuid::from_u128(2)));
+        assert!(open(2, &token, "b").is_err());
+        assert!(open(2, &token[1..], "a").is_err());
+    }
+
+    #[test]
+    fn a_page_has_at_most_a_thousand_rows() {
+        assert_eq!(open(5000, "", "").unwrap().limit(), 1001);
+        assert!(open(-1, "", "").is_err());
+    }
+}
