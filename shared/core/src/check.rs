@@ -1,7 +1,6 @@
 //! Checks of what a caller sent: each says what is wrong, and all that is wrong is said at once.
 use std::ops::RangeInclusive;
 
-use sea_orm::{ActiveValue, Value};
 use time::{Date, Month, OffsetDateTime};
 use uuid::Uuid;
 
@@ -25,15 +24,10 @@ impl Violations {
         checked.map_err(|why| self.add(field, why)).ok()
     }
 
-    /// Sets a column to the checked value, unless the check failed.
-    pub fn set<T: Into<Value>>(
-        &mut self,
-        slot: &mut ActiveValue<T>,
-        field: &str,
-        checked: Checked<T>,
-    ) {
+    /// Puts the checked value into a row, unless the check failed.
+    pub fn put<T>(&mut self, slot: &mut T, field: &str, checked: Checked<T>) {
         if let Some(value) = self.take(field, checked) {
-            *slot = ActiveValue::Set(value);
+            *slot = value;
         }
     }
 

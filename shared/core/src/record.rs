@@ -17,6 +17,7 @@ use uuid::Uuid;
 pub struct Record {
     id: Uuid,
     method: &'static str,
+    trace: String,
     patients: Mutex<BTreeSet<Uuid>>,
     rows: AtomicU32,
     settled: AtomicBool,
@@ -28,10 +29,22 @@ impl Record {
         Record {
             id: Uuid::now_v7(),
             method,
+            trace: String::new(),
             patients: Mutex::default(),
             rows: AtomicU32::new(0),
             settled: AtomicBool::new(false),
         }
+    }
+
+    /// Ties the record to the W3C trace context of its call.
+    pub fn traced(mut self, trace: String) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// The W3C trace context of the call, or nothing.
+    pub fn trace(&self) -> &str {
+        &self.trace
     }
 
     /// Names the record in the audit.

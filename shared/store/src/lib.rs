@@ -1,1 +1,27 @@
-//! Under construction.
+//! One door to the data: reads are scoped to a caller, writes are one transaction with all that belongs to it.
+//!
+//! `Store::read` gives a [`Scope`], `Store::write` a [`Tx`]; there is no third way to a table. What must be
+//! atomic with a change (its events, its transitions, its audit record, its reply) is gathered by the `Tx`
+//! and written at commit.
+pub mod audit;
+mod connect;
+pub mod inbox;
+pub mod lease;
+pub mod migrations;
+pub mod outbox;
+pub mod parked;
+pub mod relation;
+mod replay;
+mod resource;
+mod scope;
+mod store;
+pub mod timer;
+pub mod transition;
+mod writer;
+
+pub use connect::Settings;
+pub use relation::Basis;
+pub use resource::{Resource, etag, expect, get, insert, list, page, update};
+pub use scope::{Db, Scope, Tx};
+pub use store::Store;
+pub use transition::Transition;

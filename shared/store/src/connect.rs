@@ -1,0 +1,135 @@
+//! Opens a database with the settings that keep what was acknowledged.
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+};
+use serde::Deserialize;
+
+/// Where a service keeps its data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `sqlite://path` for one machine, `postgres://…` for a cluster.
+    pub url: String,
+    /// Connections that read.
+    #[serde(default = "readers")]
+    pub readers: u32,
+    /// Transactions at a time on PostgreSQL; SQLite has one writer. Four keep ahead of a slow disk.
+    #[serde(default = "writers")]
+    pub writers: u32,
+    /// Whether to bring the schema up to date at start. A cluster runs `migrate` as a job instead.
+    #[serde(default = "migrate")]
+    pub migrate: bool,
+}
+
+fn readers() -> u32 {
+    4
+}
+fn writers() -> u32 {
+    4
+}
+fn migrate() -> bool {
+    true
+}
+
+impl Settings {
+    /// Settings for `url` with every default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Settings { url: url.into(), readers: readers(), writers: writers(), migrate: migrate() }
+    }
+}
+
+/// The two pools of a store. Only `write` ever sees a `BEGIN`.
+pub(crate) struct Pools {
+    pub(crate) read: DatabaseConnection,
+    pub(crate) write: DatabaseConnection,
+    pub(crate) writers: u32,
+}
+
+pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Pools> {
+    if settings.url.starts_with("sqlite:") {
+        sqlite(settings).await
+    } else if settings.url.starts_with("postgres:") || settings.url.starts_with("postgresql:") {
+        postgres(settings).await
+    } else {
+        bail!("a database url starts with sqlite: or postgres:")
+    }
+}
+
+async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
+    let options = |connections: u32, idle: u32| {
+        let mut options = base(settings, connections);
+        options.min_connections(idle).map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .foreign_keys(true)
+                .pragma("journal_mode", "WAL")
+                .pragma("synchronous", "FULL")
+                .pragma("busy_timeout", "250")
+                .pragma("trusted_schema", "OFF")
+                .pragma("cache_size", "-16384")
+                .pragma("mmap_size", "268435456")
+        });
+        options
+    };
+    let write = Database::connect(options(1, 1)).await.context("opening the database")?;
+    let synchronous = pragma(&write, "synchronous").await?;
+    if synchronous != 2 {
+        bail!(
+            "sqlite runs with synchronous = {synchronous}, which loses acknowledged writes; want FULL"
+        );
+    }
+    let read =
+        Database::connect(options(settings.readers, 1)).await.context("opening the database")?;
+    Ok(Pools { read, write, writers: 1 })
+}
+
+async fn pragma(db: &DatabaseConnection, name: &str) -> anyhow::Result<i32> {
+    let ask = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
+    let row = db.query_one_raw(ask).await?.context("sqlite knows no such pragma")?;
+    Ok(row.try_get_by_index(0)?)
+}
+
+async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
+    let mut options = base(settings, settings.writers);
+    // A transaction abandoned while its BEGIN was on the wire leaves the connection inside it, and the next
+    // owner's writes go nowhere (launchbadge/sqlx#4385). In the simple protocol the two clocks agree only
+    // outside an older transaction; it costs the round trip that the driver's own ping would.
+    options.map_sqlx_postgres_before_acquire(|connection, _| {
+        Box::pin(async move {
+            use sqlx::{Executor, Row};
+            let row =
+                connection.fetch_one(sqlx::raw_sql("SELECT now() = statement_timestamp()")).await?;
+            row.try_get::<bool, _>(0)
+        })
+    });
+    options.map_sqlx_postgres_opts(|postgres| {
+        postgres.options([
+            ("idle_in_transaction_session_timeout", "5s"),
+            ("statement_timeout", "30s"),
+            ("synchronous_commit", "on"),
+        ])
+    });
+    let write = Database::connect(options).await.context("opening the database")?;
+    let mut options = base(settings, settings.readers);
+    options.map_sqlx_postgres_opts(|postgres| {
+        postgres.options([("statement_timeout", "30s"), ("default_transaction_read_only", "on")])
+    });
+    let read = Database::connect(options).await.context("opening the database")?;
+    Ok(Pools { read, write, writers: settings.writers.max(1) })
+}
+
+fn base(settings: &Settings, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(&settings.url);
+    options
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        // Statements carry patients' values: neither logs nor spans may see them.
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}

@@ -1,0 +1,103 @@
+//! The tables of this crate, in every service's database, and the helpers that all migrations use.
+use sea_orm_migration::prelude::*;
+
+mod m20261123_000001_store;
+
+/// The migrations of this crate; a service's own follow them.
+pub fn all() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(m20261123_000001_store::Migration)]
+}
+
+/// A table of resources: `id`, `organization`, what `columns` adds, `created_at`, `updated_at`, `revision`.
+pub fn resource(
+    table: &'static str,
+    columns: impl FnOnce(&mut TableCreateStatement),
+) -> TableCreateStatement {
+    let mut create = Table::create();
+    create.table(Alias::new(table)).col(key("id")).col(uuid("organization"));
+    columns(&mut create);
+    create.col(time("created_at")).col(time("updated_at")).col(number("revision"));
+    create
+}
+
+/// An index on `columns`, whose first column should be `organization`.
+pub fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut create = Index::create();
+    create.name(format!("ix_{table}_{}", columns.join("_"))).table(Alias::new(table));
+    for column in columns {
+        create.col(Alias::new(*column));
+    }
+    create
+}
+
+/// A unique index on `columns`.
+pub fn unique(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut create = index(table, columns);
+    create.unique();
+    create
+}
+
+/// A UUID that is the primary key.
+pub fn key(name: &'static str) -> ColumnDef {
+    let mut column = uuid(name);
+    column.primary_key();
+    column
+}
+
+/// A UUID.
+pub fn uuid(name: &'static str) -> ColumnDef {
+    column(name, |c| c.uuid())
+}
+
+/// Text of any length; its bound is the service's to check.
+pub fn text(name: &'static str) -> ColumnDef {
+    column(name, |c| c.text())
+}
+
+/// A whole number of 64 bits.
+pub fn number(name: &'static str) -> ColumnDef {
+    column(name, |c| c.big_integer())
+}
+
+/// A whole number of 32 bits.
+pub fn small(name: &'static str) -> ColumnDef {
+    column(name, |c| c.integer())
+}
+
+/// A number with a fraction.
+pub fn double(name: &'static str) -> ColumnDef {
+    column(name, |c| c.double())
+}
+
+/// True or false.
+pub fn flag(name: &'static str) -> ColumnDef {
+    column(name, |c| c.boolean())
+}
+
+/// A moment, as `caseward_core::Time` keeps it.
+pub fn time(name: &'static str) -> ColumnDef {
+    number(name)
+}
+
+/// A typed value as JSON.
+pub fn json(name: &'static str) -> ColumnDef {
+    column(name, |c| c.json_binary())
+}
+
+/// Bytes.
+pub fn bytes(name: &'static str) -> ColumnDef {
+    column(name, |c| c.blob())
+}
+
+/// The same column, where it may be absent.
+pub fn maybe(column: ColumnDef) -> ColumnDef {
+    let mut column = column;
+    column.null();
+    column
+}
+
+fn column(name: &'static str, kind: impl FnOnce(&mut ColumnDef) -> &mut ColumnDef) -> ColumnDef {
+    let mut column = ColumnDef::new(Alias::new(name));
+    kind(&mut column).not_null();
+    column
+}

@@ -1,0 +1,114 @@
+//! Who is related to which patient: the answer to "which rows may this caller see".
+use caseward_core::{Ctx, Reach, Result, Time};
+use sea_orm::{
+    Condition, QuerySelect,
+    entity::prelude::*,
+    sea_query::{ExprTrait, OnConflict, Query},
+};
+
+use crate::{Scope, Tx};
+
+/// One relation of one subject to one patient, from one source.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "relation")]
+pub struct Model {
+    /// The row that granted it: a care team member, a caregiver's scope. Known in every service.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub source: Uuid,
+    /// The tenant.
+    pub organization: Uuid,
+    /// Who.
+    pub subject: String,
+    /// Whose data.
+    pub patient: Uuid,
+    /// Why.
+    pub basis: Basis,
+    /// Inclusive.
+    pub starts_at: Time,
+    /// Exclusive; open where absent.
+    pub ends_at: Option<Time>,
+    /// The revision of the source, so that an old event cannot undo a new one.
+    pub revision: i64,
+}
+
+/// Why a subject is related to a patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum Basis {
+    /// On the care team.
+    #[sea_orm(string_value = "TEAM")]
+    Team,
+    /// Made the record.
+    #[sea_orm(string_value = "REGISTRAR")]
+    Registrar,
+    /// Is the patient.
+    #[sea_orm(string_value = "PATIENT")]
+    Patient,
+    /// Cares for the patient, within a scope.
+    #[sea_orm(string_value = "CAREGIVER")]
+    Caregiver,
+    /// Declared an emergency.
+    #[sea_orm(string_value = "EMERGENCY")]
+    Emergency,
+}
+
+/// The table stands alone.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Restricts a query to the patients whom `ctx` may see, where `column` holds the patient's id.
+pub fn visible(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
+    match ctx.caller.reach {
+        Reach::Organization => Condition::all(),
+        Reach::Related => {
+            let now = ctx.now();
+            let related = Query::select()
+                .column(Column::Patient)
+                .from(Entity)
+                .and_where(Column::Organization.eq(ctx.organization()))
+                .and_where(Column::Subject.eq(ctx.subject()))
+                .and_where(Column::StartsAt.lte(now))
+                .cond_where(
+                    Condition::any().add(Column::EndsAt.is_null()).add(Column::EndsAt.gt(now)),
+                )
+                .to_owned();
+            Condition::all().add(column.in_subquery(related))
+        }
+    }
+}
+
+/// Records what a source says now; what it said at an earlier revision is replaced, a later one stands.
+pub async fn put(tx: &Tx, row: Model) -> Result<()> {
+    let conflict = OnConflict::column(Column::Source)
+        .update_columns([
+            Column::Subject,
+            Column::Patient,
+            Column::Basis,
+            Column::StartsAt,
+            Column::EndsAt,
+            Column::Revision,
+        ])
+        .action_and_where(Expr::col((Entity, Column::Revision)).lt(row.revision))
+        .to_owned();
+    let row = ActiveModel::from(row).reset_all();
+    match Entity::insert(row).on_conflict(conflict).exec_without_returning(&tx.db).await {
+        Ok(_) | Err(DbErr::RecordNotInserted) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Every relation of `subject` to `patient` that holds now.
+pub async fn between(scope: &Scope, subject: &str, patient: Uuid) -> Result<Vec<Model>> {
+    let now = scope.ctx.now();
+    let rows = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Subject.eq(subject))
+        .filter(Column::Patient.eq(patient))
+        .filter(Column::StartsAt.lte(now))
+        .filter(Condition::any().add(Column::EndsAt.is_null()).add(Column::EndsAt.gt(now)))
+        .limit(100)
+        .all(&scope.db)
+        .await?;
+    Ok(rows)
+}

@@ -1,0 +1,78 @@
+//! Replies kept by request id, so that a request sent twice acts once (AIP-155).
+#![expect(unreachable_pub, reason = "the derive of a table makes its items pub")]
+use aws_lc_rs::digest::{SHA256, digest};
+use caseward_core::{Error, Result, Time};
+use sea_orm::{ActiveValue::Set, entity::prelude::*};
+
+use crate::scope::Tx;
+
+/// The reply of one request.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "replay")]
+pub struct Model {
+    /// The tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization: Uuid,
+    /// Who asked: nobody gets the reply of another.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject: String,
+    /// The id the caller gave the request.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub request_id: Uuid,
+    /// SHA-256 over the method and the request.
+    pub digest: Vec<u8>,
+    /// The reply.
+    pub reply: Vec<u8>,
+    /// When it was given.
+    pub created_at: Time,
+}
+
+/// The table stands alone.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A request that may be sent again.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    id: Uuid,
+    digest: Vec<u8>,
+}
+
+impl Key {
+    pub(crate) fn new(id: Uuid, method: &str, body: &[u8]) -> Self {
+        let mut whole = method.as_bytes().to_vec();
+        whole.push(0);
+        whole.extend(body);
+        Key { id, digest: digest(&SHA256, &whole).as_ref().to_vec() }
+    }
+
+    /// The reply that was given to this request before.
+    pub(crate) async fn earlier(&self, tx: &Tx) -> Result<Option<Vec<u8>>> {
+        let key = (tx.ctx.organization(), tx.ctx.subject().to_owned(), self.id);
+        match Entity::find_by_id(key).one(&tx.db).await? {
+            None => Ok(None),
+            Some(row) if row.digest == self.digest => Ok(Some(row.reply)),
+            Some(_) => Err(Error::invalid("request_id", "was used for another request")),
+        }
+    }
+
+    /// Keeps the reply. Where two replicas race, the primary key lets one commit; the other runs again.
+    pub(crate) fn keep(&self, tx: &Tx, reply: Vec<u8>) {
+        let row = ActiveModel {
+            organization: Set(tx.ctx.organization()),
+            subject: Set(tx.ctx.subject().to_owned()),
+            request_id: Set(self.id),
+            digest: Set(self.digest.clone()),
+            reply: Set(reply),
+            created_at: Set(tx.ctx.now()),
+        };
+        tx.side(|side| side.replay.push(row));
+    }
+}
+
+/// Forgets replies given before `before`.
+pub(crate) async fn purge(db: &crate::Db, before: Time) -> Result<u64> {
+    let done = Entity::delete_many().filter(Column::CreatedAt.lt(before)).exec(db).await?;
+    Ok(done.rows_affected)
+}

@@ -1,0 +1,177 @@
+//! The store of one service: two pools, a queue of writers, one way in for each kind of work.
+use std::{fmt, future::Future, sync::Arc};
+
+use anyhow::Context;
+use caseward_api::Mutation;
+use caseward_core::{Ctx, Error, Result, Time, check};
+use prost::Message;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm_migration::MigratorTrait;
+use time::Duration;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::{
+    Db, Scope, Settings, Tx, audit, connect, inbox, outbox, replay,
+    writer::{self, Job, Once, Unit},
+};
+
+/// How many units of work may wait before callers are turned away.
+const QUEUE: usize = 1024;
+
+/// For how long a request id is remembered, at least.
+const REPLAY: Duration = Duration::hours(25);
+
+/// For how long events are kept after the bus took them, and consumers remember them.
+const RETENTION: Duration = Duration::days(14);
+
+/// The data of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+    queue: mpsc::Sender<Box<dyn Job>>,
+    committed: Arc<Notify>,
+}
+
+impl Store {
+    /// Opens the database and brings its schema up to date, or refuses to start where it is not.
+    pub async fn open<M: MigratorTrait>(settings: &Settings) -> anyhow::Result<Store> {
+        let pools = connect::open(settings).await?;
+        if settings.migrate {
+            M::up(&pools.write, None).await.context("migrating the database")?;
+        } else {
+            let pending = M::get_pending_migrations_read_only(&pools.write).await?;
+            anyhow::ensure!(
+                pending.is_empty(),
+                "{} migrations are pending; run `caseward migrate` first",
+                pending.len()
+            );
+        }
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (jobs, committed) = (Arc::new(Mutex::new(jobs)), Arc::new(Notify::new()));
+        for _ in 0..pools.writers {
+            tokio::spawn(writer::run(pools.write.clone(), jobs.clone(), committed.clone()));
+        }
+        Ok(Store {
+            inner: Arc::new(Inner { read: pools.read, write: pools.write, queue, committed }),
+        })
+    }
+
+    /// The data `ctx` may see.
+    pub fn read(&self, ctx: &Ctx) -> Scope {
+        Scope { ctx: ctx.clone(), db: Db::Pool(self.inner.read.clone()) }
+    }
+
+    /// Runs `work` in one transaction. A request that was sent before gets its first answer.
+    ///
+    /// The work may be run more than once before one run commits, so it must have no effect but through its `Tx`.
+    /// It goes on when the caller leaves.
+    pub async fn write<Q, F, Fut, M, R>(&self, ctx: &Ctx, request: &Q, work: F) -> Result<R>
+    where
+        Q: Mutation,
+        F: Fn(Tx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<M>> + Send + 'static,
+        M: Into<R> + Send + 'static,
+        R: Message + Default + 'static,
+    {
+        let once = match check::request_id(request.request_id())? {
+            None => Once::Always,
+            Some(id) => {
+                Once::Request(replay::Key::new(id, ctx.record.method(), &request.encode_to_vec()))
+            }
+        };
+        self.enqueue(ctx, once, work).await
+    }
+
+    /// Runs the effect of an event, once per consumer however often the event comes.
+    pub async fn handle<F, Fut>(
+        &self,
+        ctx: &Ctx,
+        consumer: &'static str,
+        event: Uuid,
+        work: F,
+    ) -> Result<()>
+    where
+        F: Fn(Tx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.enqueue(ctx, Once::Event { consumer, event }, work).await
+    }
+
+    /// Runs `work` of a task of ours in one transaction.
+    pub async fn task<F, Fut>(&self, ctx: &Ctx, work: F) -> Result<()>
+    where
+        F: Fn(Tx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.enqueue(ctx, Once::Always, work).await
+    }
+
+    /// Puts `entry` on the audit log and answers when it is on disk.
+    pub async fn audit(&self, ctx: &Ctx, entry: audit::Entry) -> Result<()> {
+        self.enqueue(ctx, Once::Always, move |tx: Tx| {
+            tx.side(|side| side.audit.push(entry.clone()));
+            async { Ok(()) }
+        })
+        .await
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        self.inner.read.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Wakes when events may wait in the outbox.
+    pub async fn committed(&self) {
+        self.inner.committed.notified().await;
+    }
+
+    /// Forgets what is past its time: replies, handled and published events.
+    pub async fn sweep(&self, now: Time) -> Result<()> {
+        let db = Db::Pool(self.inner.write.clone());
+        replay::purge(&db, now - REPLAY).await?;
+        outbox::purge(&db, now - RETENTION).await?;
+        inbox::purge(&db, now - RETENTION - Duration::days(7)).await?;
+        Ok(())
+    }
+
+    /// The reading pool, for rows of this crate's own tables.
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.inner.read
+    }
+
+    /// The writing pool outside any transaction, for single statements on this crate's own tables.
+    pub(crate) fn writer(&self) -> Db {
+        Db::Pool(self.inner.write.clone())
+    }
+
+    async fn enqueue<F, Fut, M, R>(&self, ctx: &Ctx, once: Once, work: F) -> Result<R>
+    where
+        F: Fn(Tx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<M>> + Send + 'static,
+        M: Into<R> + Send + 'static,
+        R: Message + Default + 'static,
+    {
+        let (waiting, answer) = oneshot::channel();
+        let unit = Unit { ctx: ctx.clone(), once, work, answer: None, waiting };
+        let Ok(sent) =
+            tokio::time::timeout(ctx.left(), self.inner.queue.send(Box::new(unit))).await
+        else {
+            return Err(Error::Unavailable("too many changes are waiting; try again"));
+        };
+        sent.map_err(|_| Error::Unavailable("the service is stopping; try again"))?;
+        answer.await.map_err(|_| Error::Unavailable("the service is stopping; try again"))?
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}

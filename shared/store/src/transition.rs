@@ -1,0 +1,94 @@
+//! The log of changes of state: queue age, deadlines met and history all derive from it.
+use caseward_core::{Ctx, Result, Time};
+use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
+
+use crate::Scope;
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "transition")]
+pub struct Model {
+    /// The entry.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The tenant.
+    pub organization: Uuid,
+    /// The id of the resource.
+    pub entity: Uuid,
+    /// The name of the resource.
+    pub name: String,
+    /// The state left; empty at creation.
+    pub from_state: String,
+    /// The state entered.
+    pub to_state: String,
+    /// When it happened.
+    pub effective_at: Time,
+    /// When it was written down.
+    pub recorded_at: Time,
+    /// Who did it.
+    pub actor: String,
+    /// The role in which they did it.
+    pub role: String,
+    /// For which purpose of use.
+    pub purpose: String,
+    /// Why, from the reasons of the machine.
+    pub reason_code: String,
+    /// Why, in words.
+    pub reason_text: String,
+}
+
+/// The table stands alone.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A change of state to log.
+#[derive(Clone, Debug, Default)]
+pub struct Transition {
+    /// The id of the resource.
+    pub entity: Uuid,
+    /// The name of the resource.
+    pub name: String,
+    /// The state left; empty at creation.
+    pub from: &'static str,
+    /// The state entered.
+    pub to: &'static str,
+    /// When it happened, where that is not now.
+    pub effective: Option<Time>,
+    /// Why, from the reasons of the machine.
+    pub reason_code: String,
+    /// Why, in words.
+    pub reason_text: String,
+}
+
+impl Transition {
+    pub(crate) fn row(self, ctx: &Ctx) -> ActiveModel {
+        let now = ctx.now();
+        ActiveModel {
+            id: Set(Uuid::now_v7()),
+            organization: Set(ctx.organization()),
+            entity: Set(self.entity),
+            name: Set(self.name),
+            from_state: Set(self.from.to_owned()),
+            to_state: Set(self.to.to_owned()),
+            effective_at: Set(self.effective.unwrap_or(now)),
+            recorded_at: Set(now),
+            actor: Set(ctx.subject().to_owned()),
+            role: Set(ctx.caller.roles.first().cloned().unwrap_or_default()),
+            purpose: Set(ctx.caller.purpose.code().to_owned()),
+            reason_code: Set(self.reason_code),
+            reason_text: Set(self.reason_text),
+        }
+    }
+}
+
+/// Every change of state of one resource that the caller has already been allowed to see, oldest first.
+pub async fn of(scope: &Scope, entity: Uuid) -> Result<Vec<Model>> {
+    let rows = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Entity.eq(entity))
+        .order_by_asc(Column::Id)
+        .all(&scope.db)
+        .await?;
+    Ok(rows)
+}

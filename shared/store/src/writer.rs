@@ -1,0 +1,268 @@
+//! Group commit: what waits is run in one transaction and paid for with one flush to disk.
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Instant};
+
+use caseward_core::{Ctx, Error, Result};
+use futures_util::FutureExt;
+use prost::Message;
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, EntityTrait, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::{
+    audit, inbox, outbox, replay,
+    scope::{Side, Tx},
+    transition,
+};
+
+/// How many requests share a transaction at most.
+const GROUP: usize = 128;
+
+/// A unit of work that waits for its transaction. It may be run again, so it owns what it needs.
+pub(crate) trait Job: Send {
+    /// Runs the work, keeps the answer, gives the rows that commit beside it.
+    fn run(
+        &mut self,
+        txn: Arc<DatabaseTransaction>,
+    ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>>;
+    /// Whether nobody waits any more.
+    fn is_late(&self) -> bool;
+    /// Hands the kept answer, or the error, to whoever waits.
+    fn finish(self: Box<Self>, outcome: Result<()>);
+}
+
+/// Takes jobs from `queue` until it closes. Each writer has its own audit chain.
+pub(crate) async fn run(
+    db: DatabaseConnection,
+    queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
+    committed: Arc<tokio::sync::Notify>,
+) {
+    let mut writer = Writer { db, chain: audit::Chain::new(), committed };
+    loop {
+        let mut jobs = Vec::new();
+        if queue.lock().await.recv_many(&mut jobs, GROUP).await == 0 {
+            return;
+        }
+        writer.group(jobs).await;
+    }
+}
+
+struct Writer {
+    db: DatabaseConnection,
+    chain: audit::Chain,
+    committed: Arc<tokio::sync::Notify>,
+}
+
+impl Writer {
+    /// Tries the whole group without savepoints, which cost two hops each. If one member fails,
+    /// the group is undone and every member runs in a transaction of its own.
+    async fn group(&mut self, jobs: Vec<Box<dyn Job>>) {
+        let (late, mut jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_late());
+        for job in late {
+            job.finish(Err(Error::Deadline));
+        }
+        if jobs.len() > 1 && self.attempt(&mut jobs).await.is_ok() {
+            for job in jobs {
+                job.finish(Ok(()));
+            }
+            return;
+        }
+        for mut job in jobs {
+            let outcome = match self.attempt(std::slice::from_mut(&mut job)).await {
+                // Another writer kept a reply or handled an event at the same moment: now it is there to find.
+                Err(Error::AlreadyExists(what)) if what == RACE => {
+                    self.attempt(std::slice::from_mut(&mut job)).await
+                }
+                outcome => outcome,
+            };
+            job.finish(outcome);
+        }
+    }
+
+    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+        let txn = Arc::new(self.db.begin_with_options(immediate()).await?);
+        let mut side = Side::default();
+        for job in jobs {
+            match job.run(txn.clone()).await {
+                Ok(rows) => side.absorb(rows),
+                Err(error) => {
+                    undo(txn).await;
+                    return Err(error);
+                }
+            }
+        }
+        let published = !side.outbox.is_empty();
+        let mut chain = self.chain.clone();
+        if let Err(error) = side.insert(&txn, &mut chain).await {
+            undo(txn).await;
+            return Err(error);
+        }
+        // A piece of work that kept its `Tx` would write after the commit.
+        let txn =
+            Arc::try_unwrap(txn).map_err(|_| Error::internal("a transaction outlived its work"))?;
+        txn.commit().await?;
+        self.chain = chain;
+        if published {
+            self.committed.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Ends a transaction by its own word; a dropped one would be ended by the next owner of its connection.
+async fn undo(txn: Arc<DatabaseTransaction>) {
+    if let Some(txn) = Arc::into_inner(txn)
+        && let Err(error) = txn.rollback().await
+    {
+        warn!(error = %Error::from(error), "rollback failed; the connection is discarded");
+    }
+}
+
+/// SQLite takes its write lock at once, so that a transaction never fails half way.
+fn immediate() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    }
+}
+
+/// Marks the unique violation of a side row, which only a race can cause.
+const RACE: &str = "the reply of this request";
+
+impl Side {
+    fn absorb(&mut self, other: Side) {
+        self.outbox.extend(other.outbox);
+        self.transitions.extend(other.transitions);
+        self.inbox.extend(other.inbox);
+        self.replay.extend(other.replay);
+        self.audit.extend(other.audit);
+    }
+
+    async fn insert(self, txn: &DatabaseTransaction, chain: &mut audit::Chain) -> Result<()> {
+        rows::<replay::Entity>(txn, self.replay).await.map_err(race)?;
+        rows::<inbox::Entity>(txn, self.inbox).await.map_err(race)?;
+        rows::<outbox::Entity>(txn, self.outbox).await?;
+        rows::<transition::Entity>(txn, self.transitions).await?;
+        let entries = self.audit.into_iter().map(|entry| chain.link(entry)).collect();
+        rows::<audit::Entity>(txn, entries).await
+    }
+}
+
+fn race(error: Error) -> Error {
+    match error {
+        Error::AlreadyExists(_) => Error::AlreadyExists(RACE.to_owned()),
+        other => other,
+    }
+}
+
+async fn rows<E: EntityTrait>(txn: &DatabaseTransaction, rows: Vec<E::ActiveModel>) -> Result<()>
+where
+    E::ActiveModel: Send,
+{
+    if !rows.is_empty() {
+        E::insert_many(rows).exec_without_returning(txn).await?;
+    }
+    Ok(())
+}
+
+/// What commits once under its name.
+pub(crate) enum Once {
+    /// Nothing to remember.
+    Always,
+    /// A request: the reply is kept and given again.
+    Request(replay::Key),
+    /// An event handled by a consumer.
+    Event { consumer: &'static str, event: Uuid },
+}
+
+/// Work of the form that `Store::write` takes.
+pub(crate) struct Unit<F, R> {
+    pub(crate) ctx: Ctx,
+    pub(crate) once: Once,
+    pub(crate) work: F,
+    pub(crate) answer: Option<R>,
+    pub(crate) waiting: oneshot::Sender<Result<R>>,
+}
+
+impl<F, Fut, M, R> Job for Unit<F, R>
+where
+    F: Fn(Tx) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<M>> + Send,
+    M: Into<R> + Send,
+    R: Message + Default,
+{
+    fn run(
+        &mut self,
+        txn: Arc<DatabaseTransaction>,
+    ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>> {
+        Box::pin(async move {
+            let tx = Tx::new(self.ctx.clone(), txn);
+            let (once, work, answer) = (&self.once, &self.work, &mut self.answer);
+            let inner = tx.clone();
+            let left = self.ctx.left();
+            let whole = async move {
+                *answer = Some(perform(inner, once, work).await?);
+                Ok(())
+            };
+            match tokio::time::timeout(left, AssertUnwindSafe(whole).catch_unwind()).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => return Err(error),
+                Ok(Err(_panic)) => return Err(Error::internal("a unit of work panicked")),
+                Err(_late) => return Err(Error::Deadline),
+            }
+            if !self.ctx.record.is_settled() && self.ctx.record.rows() > 0 {
+                tx.side(|side| side.audit.push(audit::Entry::whole(&self.ctx, "OK")));
+            }
+            Ok(tx.side(std::mem::take))
+        })
+    }
+
+    fn is_late(&self) -> bool {
+        self.waiting.is_closed() || self.ctx.deadline <= Instant::now()
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<()>) {
+        let answer = match (outcome, self.answer) {
+            (Ok(()), Some(answer)) => {
+                self.ctx.record.settle();
+                Ok(answer)
+            }
+            (Ok(()), None) => Err(Error::internal("a unit of work gave no answer")),
+            (Err(error), _) => Err(error),
+        };
+        // Nobody may be waiting; what was committed stands all the same.
+        let _ = self.waiting.send(answer);
+    }
+}
+
+async fn perform<F, Fut, M, R>(tx: Tx, once: &Once, work: &F) -> Result<R>
+where
+    F: Fn(Tx) -> Fut + Sync,
+    Fut: Future<Output = Result<M>>,
+    M: Into<R>,
+    R: Message + Default,
+{
+    match once {
+        Once::Always => Ok(work(tx).await?.into()),
+        Once::Request(key) => {
+            if let Some(earlier) = key.earlier(&tx).await? {
+                return R::decode(&*earlier).map_err(Error::internal);
+            }
+            let answer: R = work(tx.clone()).await?.into();
+            key.keep(&tx, answer.encode_to_vec());
+            Ok(answer)
+        }
+        Once::Event { consumer, event } => {
+            if inbox::is_handled(&tx, consumer, *event).await? {
+                return Ok(R::default());
+            }
+            let answer = work(tx.clone()).await?.into();
+            let row = inbox::row(consumer, *event, tx.ctx.now());
+            tx.side(|side| side.inbox.push(row));
+            Ok(answer)
+        }
+    }
+}
