@@ -1,1 +1,3 @@
-//! Under construction.
+//! What every process needs at its edge: connections, tokens, telemetry.
+
+pub mod accept;

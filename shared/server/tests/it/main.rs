@@ -1,0 +1,4 @@
+//! The edge as a peer meets it: bytes on sockets, tokens from an issuer.
+
+mod accept;
+mod wire;
