@@ -1,4 +1,6 @@
 //! The edge as a peer meets it: bytes on sockets, tokens from an issuer.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails it by panicking")]
 
 mod accept;
+mod token;
 mod wire;

@@ -1,0 +1,220 @@
+//! Bearer tokens: the one place that turns one into claims.
+
+mod cache;
+mod jwt;
+mod key;
+mod local;
+mod oidc;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use caseward_core::Time;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde::Deserialize;
+use tracing::debug;
+use uuid::Uuid;
+
+use cache::Cache;
+use jwt::{Claim, Rules, Unverified};
+use key::KeySet;
+use local::Local;
+use oidc::Oidc;
+
+/// Whose tokens are believed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// `local`, or the URL of an OpenID Connect issuer; `http` only on this machine.
+    pub issuer: String,
+    /// What `aud` must name, so that a token for a sibling system is of no use here.
+    pub audience: String,
+    /// Longest life of a token; one that lives longer is refused however it is signed.
+    pub max_lifetime_seconds: u64,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            issuer: LOCAL.to_owned(),
+            audience: "caseward".to_owned(),
+            max_lifetime_seconds: 60 * 60,
+        }
+    }
+}
+
+/// Who calls, as a verified token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    pub subject: String,
+    /// The `org` claim.
+    pub organization: Uuid,
+    pub roles: Vec<String>,
+    pub issuer: String,
+    pub not_before: Time,
+    pub expires: Time,
+    /// For people to read; no rule depends on it.
+    pub name: Option<String>,
+    /// Why the caller says it acts, a purpose-of-use code.
+    pub purpose: Option<String>,
+}
+
+/// The one answer to every token that is not valid: what was wrong with it would help only a forger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    reason: &'static str,
+}
+
+/// Verifies tokens of one issuer; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Verifier(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rules: Rules,
+    keys: Keys,
+    verified: Cache,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Local(Local),
+    Oidc(Oidc),
+}
+
+const LOCAL: &str = "local";
+const VERIFIED: usize = 4096;
+
+impl Verifier {
+    /// The local issuer keeps its key in `data`, made on first use; a provider is first asked when a token comes.
+    pub fn open(auth: &Auth, data: &Path) -> Result<Self> {
+        if auth.audience.is_empty() {
+            bail!("auth.audience must not be empty");
+        }
+        let keys = match auth.issuer.as_str() {
+            LOCAL => Keys::Local(Local::open(data)?),
+            url => Keys::Oidc(Oidc::new(url)?),
+        };
+        let rules = Rules {
+            issuer: auth.issuer.clone(),
+            audience: auth.audience.clone(),
+            max_lifetime: Duration::from_secs(auth.max_lifetime_seconds),
+        };
+        Ok(Self(Arc::new(Inner { rules, keys, verified: Cache::new(VERIFIED) })))
+    }
+
+    /// The claims of `token`. `now` is the machine's time, never the simulated one.
+    pub async fn verify(&self, token: &str, now: Time) -> Result<Arc<Claims>, Refused> {
+        self.judge(token, now).await.map_err(|reason| {
+            debug!(reason, "token refused");
+            Refused { reason }
+        })
+    }
+
+    /// A token of the local issuer, in the form every other one must have.
+    pub fn mint(
+        &self,
+        subject: &str,
+        roles: &[impl AsRef<str>],
+        organization: Uuid,
+        ttl: Duration,
+        now: Time,
+    ) -> Result<String> {
+        let Keys::Local(local) = &self.0.keys else { bail!("only the local issuer mints tokens") };
+        let rules = &self.0.rules;
+        if ttl > rules.max_lifetime {
+            bail!("a token must not live longer than {} seconds", rules.max_lifetime.as_secs());
+        }
+        let issued = jwt::seconds(now);
+        local.sign(&Claim {
+            iss: rules.issuer.clone(),
+            aud: jwt::Audience::One(rules.audience.clone()),
+            sub: subject.to_owned(),
+            iat: Some(issued),
+            nbf: issued,
+            exp: issued + ttl.as_secs(),
+            org: organization,
+            roles: roles.iter().map(|role| role.as_ref().to_owned()).collect(),
+            name: None,
+            purpose: None,
+        })
+    }
+
+    async fn judge(&self, token: &str, now: Time) -> Result<Arc<Claims>, &'static str> {
+        let Inner { rules, keys, verified } = &*self.0;
+        if token.len() > jwt::MAX_BYTES {
+            return Err("too long");
+        }
+        let digest = Cache::digest(token);
+        if let Some(set) = keys.known(now)
+            && let Some(claims) = verified.get(&digest, set.generation)
+        {
+            rules.check_time(&claims, now)?;
+            return Ok(claims);
+        }
+        let unverified = Unverified::parse(token)?;
+        let set = keys.with(unverified.kid(), now).await.ok_or("no keys to verify with")?;
+        let key = set.get(unverified.kid()).ok_or("unknown key")?;
+        let claims = Arc::new(rules.check(unverified.verify(key)?, now)?);
+        verified.put(digest, set.generation, claims.clone(), now);
+        Ok(claims)
+    }
+}
+
+impl Keys {
+    /// The keys at hand, unless they are too old to be believed.
+    fn known(&self, now: Time) -> Option<Arc<KeySet>> {
+        match self {
+            Keys::Local(local) => Some(local.keys()),
+            Keys::Oidc(oidc) => oidc.known(now),
+        }
+    }
+
+    /// The keys, fetched first if that could bring `kid`.
+    async fn with(&self, kid: &str, now: Time) -> Option<Arc<KeySet>> {
+        match self {
+            Keys::Local(local) => Some(local.keys()),
+            Keys::Oidc(oidc) => oidc.with(kid, now).await,
+        }
+    }
+}
+
+impl Refused {
+    /// For logs and counters; never for the caller.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a valid bearer token is required")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Refused> for tonic::Status {
+    fn from(refused: Refused) -> Self {
+        tonic::Status::unauthenticated(refused.to_string())
+    }
+}
+
+/// The token of `authorization: Bearer …`. One header, one spelling: where proxies and servers disagree about
+/// which of two counts, the caller chooses who it is.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(Refused { reason: "not exactly one authorization header" });
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .filter(|token| !token.is_empty() && !token.contains(char::is_whitespace))
+        .ok_or(Refused { reason: "not a bearer token" })
+}
