@@ -5,7 +5,10 @@ mod migrations;
 mod patient;
 
 use caseward_api::patient::v1::patient_service_server::PatientServiceServer;
-use caseward_server::{Process, Service, settings::ServiceSettings};
+use caseward_server::{
+    Process, Service,
+    settings::{Common, ServiceSettings},
+};
 use caseward_store::Store;
 
 /// The section of this service in the settings.
@@ -19,8 +22,12 @@ pub type Settings = ServiceSettings;
 
 /// Starts the service within `process`.
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
-    let database = process.settings.database(NAME, &settings.database)?;
-    let store = Store::open::<migrations::Migrator>(&database).await?;
+    let store = open(&settings, &process.settings).await?;
     let patients = grpc::Patients { store: store.clone() };
     process.serve(Service::new(NAME, Some(store)).add(PatientServiceServer::new(patients)))
+}
+
+/// Opens the database of this service.
+pub async fn open(settings: &Settings, common: &Common) -> anyhow::Result<Store> {
+    Store::open::<migrations::Migrator>(&common.database(NAME, &settings.database)?).await
 }
