@@ -8,7 +8,7 @@ use axum::{
 };
 use caseward_core::{Caller, Clock, Ctx, Error, Record};
 use caseward_store::{Store, audit::Entry};
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName};
 use tokio::{sync::Semaphore, task::AbortHandle};
 use tonic::{Code, Status, service::Routes};
 use tracing::{Instrument, warn};
@@ -17,7 +17,7 @@ use crate::{
     deadline,
     policy::{self, Method, Methods, Roles},
     telemetry,
-    token::Verifier,
+    token::{self, Verifier},
 };
 
 /// Paths of tonic's own services, which tell nothing of anybody.
@@ -34,7 +34,7 @@ pub struct Guard {
 /// What the guards of one process share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) verifier: Verifier,
     pub(crate) roles: Roles,
     pub(crate) clock: Clock,
     pub(crate) admission: Arc<Semaphore>,
@@ -52,14 +52,11 @@ impl Guard {
 
     /// Who calls, by a token that this service verified itself.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        let mut tokens = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (tokens.next(), tokens.next()) else {
-            return Err(Error::Unauthenticated);
-        };
-        let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-        let token = token.ok_or(Error::Unauthenticated)?;
+        let token = token::bearer(headers).map_err(|_| Error::Unauthenticated)?;
+        // A token's life is a matter of machines, so the simulated clock does not rule it.
+        let now = Clock::System.now();
         let claims =
-            self.shared.verifier.verify(token).await.map_err(|_| Error::Unauthenticated)?;
+            self.shared.verifier.verify(token, now).await.map_err(|_| Error::Unauthenticated)?;
         let (permissions, reach, purpose) = self.shared.roles.grant(&claims.roles);
         Ok(Caller {
             organization: claims.organization,

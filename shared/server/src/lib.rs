@@ -13,5 +13,5 @@ pub mod transport;
 
 pub use guard::Guard;
 pub use life::Life;
-pub use process::{Process, Service, main};
+pub use process::{Identity, LOCAL_ORGANIZATION, Process, Service, main};
 pub use transport::Transport;

@@ -1,8 +1,14 @@
 //! One process: what its services share, and how they start, listen and stop.
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use caseward_core::Clock;
+use caseward_core::{Caller, Clock, Ctx};
 use caseward_events::Bus;
 use caseward_store::Store;
 use serde::de::DeserializeOwned;
@@ -14,6 +20,7 @@ use tonic::{
 };
 use tonic_health::server::HealthReporter;
 use tracing::info;
+use uuid::Uuid;
 
 use crate::{
     Guard, Life, Transport, accept,
@@ -36,7 +43,7 @@ pub struct Process {
     pub bus: Bus,
     /// What runs, and when it stops.
     pub life: Life,
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
     guards: Arc<Shared>,
     peers: Peers,
     served: Vec<(&'static str, Vec<&'static str>, Routes)>,
@@ -46,7 +53,7 @@ impl Process {
     /// Prepares a process; nothing listens yet.
     pub async fn new(settings: Common) -> anyhow::Result<Self> {
         let clock = settings.clock()?;
-        let verifier = Arc::new(Verifier::new(&settings.auth, &settings.data).await?);
+        let verifier = Verifier::open(&settings.auth, &settings.data)?;
         let guards = Arc::new(Shared {
             verifier: verifier.clone(),
             roles: settings.roles.clone(),
@@ -81,8 +88,16 @@ impl Process {
     }
 
     /// Mints tokens, where the issuer is the local one.
-    pub fn verifier(&self) -> &Arc<Verifier> {
+    pub fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Who this process is when it calls a peer and no caller waits.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            verifier: self.verifier.clone(),
+            file: self.settings.identity.token_file.clone(),
+        }
     }
 
     /// Binds every peer that is not in this process to its address.
@@ -136,6 +151,9 @@ impl Process {
         Ok(address)
     }
 }
+
+/// The one organization that the local issuer speaks for.
+pub const LOCAL_ORGANIZATION: Uuid = Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001);
 
 /// One service of a process: its gRPC services behind one guard and one database.
 #[derive(Debug)]
@@ -199,4 +217,29 @@ where
     process.life.run(drain).await?;
     telemetry.stop();
     Ok(())
+}
+
+/// Who this process is when it calls another service and no caller waits.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    verifier: Verifier,
+    file: PathBuf,
+}
+
+impl Identity {
+    /// `ctx`, a task of ours, with a token to show to peers.
+    pub fn sign(&self, ctx: &Ctx) -> anyhow::Result<Ctx> {
+        const LIFE: Duration = Duration::from_secs(300);
+        let token = if self.file.as_os_str().is_empty() {
+            let now = Clock::System.now();
+            self.verifier.mint(ctx.subject(), &["service"], ctx.organization(), LIFE, now)?
+        } else {
+            std::fs::read_to_string(&self.file)
+                .context("reading identity.token_file")?
+                .trim()
+                .to_owned()
+        };
+        let caller = Caller { token, ..Caller::clone(&ctx.caller) };
+        Ok(Ctx { caller: Arc::new(caller), ..ctx.clone() })
+    }
 }

@@ -10,7 +10,7 @@ use caseward_core::{Clock, Time};
 use config::{Config, Environment, File, FileFormat};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::policy::Roles;
+use crate::{policy::Roles, token::Auth};
 
 /// The defaults that every process shares, which are also their documentation.
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
@@ -106,6 +106,8 @@ pub struct Common {
     pub drain_seconds: u64,
     /// Who callers are.
     pub auth: Auth,
+    /// Who this process is, where no caller waits.
+    pub identity: Identity,
     /// How databases are used.
     pub store: Store,
     /// What time it is.
@@ -122,18 +124,12 @@ pub struct Common {
     pub roles: Roles,
 }
 
-/// Who callers are.
+/// Who this process is, where no caller waits.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Auth {
-    /// `local` or the address of an OpenID Connect issuer.
-    pub issuer: String,
-    /// What a token must be meant for.
-    pub audience: String,
-    /// The longest life of a token.
-    pub max_lifetime_seconds: u64,
-    /// A file with the token of the service itself.
-    pub service_token_file: PathBuf,
+pub struct Identity {
+    /// A file with the token of the service itself; with the local issuer it mints its own.
+    pub token_file: PathBuf,
 }
 
 /// How databases are used.

@@ -29,7 +29,12 @@ fn no_crate_imports_what_the_architecture_forbids() {
         seen += 1;
         for dependency in package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal) {
             let Some(ours) = dependency.name.strip_prefix("caseward-") else { continue };
-            assert!(allowed.contains(&ours), "{} must not import {}", package.name, dependency.name);
+            assert!(
+                allowed.contains(&ours),
+                "{} must not import {}",
+                package.name,
+                dependency.name
+            );
         }
     }
     assert_eq!(seen, ALLOWED.len(), "a crate was renamed; the architecture's table must follow");
