@@ -1,1 +1,1 @@
-//! Stories across services, and the checks that hold the house together. See `tests/it`.
+//! Under construction.

@@ -1,17 +1,4 @@
-//! What every process of Caseward is made of: settings, the guard before each call, peers, health, a life.
-pub mod accept;
-mod deadline;
-mod guard;
-mod health;
-mod life;
-pub mod policy;
-mod process;
-pub mod settings;
-pub mod telemetry;
-pub mod token;
-pub mod transport;
+//! What every process needs at its edge: connections, tokens, telemetry.
 
-pub use guard::Guard;
-pub use life::Life;
-pub use process::{Identity, LOCAL_ORGANIZATION, Process, Service, main};
-pub use transport::Transport;
+pub mod accept;
+pub mod token;

@@ -1,0 +1,177 @@
+//! What the door says about itself and about the services behind it.
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use caseward_api::DESCRIPTORS;
+use caseward_gateway::Settings;
+use http::{Request, StatusCode};
+use prost_reflect::DescriptorPool;
+use serde_json::Value;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use crate::peer::{CASES, Door, PATIENTS, Peer, unreachable};
+
+#[tokio::test]
+async fn openapi_holds_every_call_and_every_reference_resolves() {
+    let (status, openapi) = Door::open().get("/openapi.json").await;
+    assert_eq!((status, &openapi["openapi"]), (StatusCode::OK, &"3.1.0".into()));
+    let mut ids = BTreeSet::new();
+    for (path, operations) in openapi["paths"].as_object().unwrap() {
+        for (verb, operation) in operations.as_object().unwrap() {
+            assert!(
+                ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+                "twice: {verb} {path}"
+            );
+            let held: BTreeSet<_> =
+                path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+            let parameters = operation["parameters"].as_array().unwrap();
+            let said = parameters
+                .iter()
+                .filter(|it| it["in"] == "path")
+                .map(|it| it["name"].as_str().unwrap());
+            assert_eq!(held, said.collect(), "{verb} {path}");
+            assert!(!operation["description"].as_str().unwrap().is_empty(), "{verb} {path}");
+        }
+    }
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let http = pool.get_extension_by_name("google.api.http").unwrap();
+    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let called = methods.filter(|method| method.options().has_extension(&http));
+    let expected: BTreeSet<_> = called
+        .map(|method| format!("{}_{}", method.parent_service().name(), method.name()))
+        .collect();
+    assert!(expected.is_subset(&ids), "missing: {:?}", expected.difference(&ids));
+
+    resolve(&openapi, &openapi);
+    let create = &openapi["paths"]["/v1/patients"]["post"];
+    assert_eq!(
+        create["requestBody"]["content"]["application/json"]["schema"]["$ref"],
+        "#/components/schemas/caseward.patient.v1.Patient"
+    );
+    let patient = &openapi["components"]["schemas"]["caseward.patient.v1.Patient"];
+    assert_eq!(patient["required"], serde_json::json!(["names"]));
+    assert_eq!(patient["properties"]["state"]["readOnly"], true);
+    assert_eq!(
+        patient["properties"]["gender"]["$ref"],
+        "#/components/schemas/caseward.patient.v1.Patient.Gender"
+    );
+    assert_eq!(patient["properties"]["createTime"]["format"], "date-time");
+}
+
+fn resolve(root: &Value, at: &Value) {
+    match at {
+        Value::Object(object) => {
+            if let Some(Value::String(reference)) = object.get("$ref") {
+                let pointer = reference.strip_prefix('#').unwrap();
+                assert!(root.pointer(pointer).is_some_and(Value::is_object), "{reference}");
+            }
+            object.values().for_each(|value| resolve(root, value));
+        }
+        Value::Array(list) => list.iter().for_each(|value| resolve(root, value)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn ready_means_every_service() {
+    let door = Door::open();
+    assert_eq!(door.get("/healthz").await.0, StatusCode::OK);
+    let (status, report) = door.get("/readyz").await;
+    assert_eq!((status, &report["ready"]), (StatusCode::OK, &true.into()));
+    assert_eq!(report["services"][PATIENTS], "SERVING");
+
+    let peer = Peer::default();
+    let owners = [(PATIENTS.to_owned(), unreachable()), (CASES.to_owned(), peer.owner())].into();
+    let router = caseward_gateway::routes(owners, &Settings::default()).unwrap();
+    let door = Door { router, peer };
+    let (status, report) = door.get("/readyz").await;
+    assert_eq!((status, &report["ready"]), (StatusCode::SERVICE_UNAVAILABLE, &false.into()));
+    assert_eq!(
+        (&report["services"][PATIENTS], &report["services"][CASES]),
+        (&"UNREACHABLE".into(), &"SERVING".into())
+    );
+    assert_eq!(door.get("/healthz").await.0, StatusCode::OK);
+    let mut health = HealthClient::new(door.router.clone());
+    let mut check = async |service: &str| {
+        let req = HealthCheckRequest { service: service.into() };
+        health.check(req).await.map(|reply| reply.into_inner().status)
+    };
+    assert_eq!(check("").await.unwrap(), 2);
+    assert_eq!(check(CASES).await.unwrap(), 1);
+    assert_eq!(check("caseward.unknown").await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_comes_back_is_seen_within_a_second() {
+    let door = Door::open();
+    *door.peer.down.lock().unwrap() = true;
+    assert_eq!(door.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    *door.peer.down.lock().unwrap() = false;
+    assert_eq!(door.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(door.get("/readyz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn reflection_lists_what_answers_and_can_be_off() {
+    let ask = async |door: &Door| {
+        let mut client = ServerReflectionClient::new(door.router.clone());
+        let req = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut replies =
+            client.server_reflection_info(futures_util::stream::iter([req])).await?.into_inner();
+        Ok::<_, tonic::Status>(replies.message().await?.unwrap().message_response.unwrap())
+    };
+    let door = Door::open();
+    let MessageResponse::ListServicesResponse(list) = ask(&door).await.unwrap() else {
+        panic!("another answer")
+    };
+    let names: BTreeSet<_> = list.service.into_iter().map(|service| service.name).collect();
+    for name in [PATIENTS, CASES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
+        assert!(names.contains(name), "{name} is not in {names:?}");
+    }
+    let peer = Peer::default();
+    let settings = Settings { reflection: false, ..Settings::default() };
+    let router = caseward_gateway::routes(peer.owns_all(), &settings).unwrap();
+    let refused = ask(&Door { router, peer }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_call_only_where_listed() {
+    let peer = Peer::default();
+    let settings =
+        Settings { cors_origins: vec!["https://care.example.org".into()], ..Settings::default() };
+    let router = caseward_gateway::routes(peer.owns_all(), &settings).unwrap();
+    let door = Door { router, peer };
+    let ask = async |door: &Door, verb: &str, origin: &str| {
+        let req = Request::builder().method(verb).uri("/v1/patients").header("origin", origin);
+        let req = req.header("access-control-request-method", "POST");
+        let req = req.header("access-control-request-headers", "authorization");
+        let reply = door.raw(req.body(Body::empty()).unwrap()).await;
+        reply.headers().get("access-control-allow-origin").cloned()
+    };
+    assert_eq!(
+        ask(&door, "OPTIONS", "https://care.example.org").await.unwrap(),
+        "https://care.example.org"
+    );
+    assert_eq!(
+        ask(&door, "GET", "https://care.example.org").await.unwrap(),
+        "https://care.example.org"
+    );
+    assert_eq!(ask(&door, "OPTIONS", "https://evil.example.org").await, None);
+    assert_eq!(ask(&Door::open(), "OPTIONS", "https://care.example.org").await, None);
+}
+
+#[test]
+fn settings_refuse_a_key_they_do_not_know() {
+    let read = serde_json::from_str::<Settings>;
+    assert_eq!(read("{}").unwrap().listen, "127.0.0.1:8080");
+    assert!(read(r#"{"cors_origin":[]}"#).unwrap_err().to_string().contains("cors_origin"));
+}

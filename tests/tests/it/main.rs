@@ -1,2 +1,0 @@
-//! Stories across services, and the checks that hold the house together.
-mod layering;
