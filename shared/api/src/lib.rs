@@ -5,6 +5,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 #[allow(
     clippy::all,
+    clippy::allow_attributes_without_reason,
     missing_debug_implementations,
     unreachable_pub,
     reason = "generated code is judged by its generator"
