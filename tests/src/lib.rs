@@ -1,1 +1,1 @@
-//! Under construction.
+//! Stories across services, and the checks that hold the house together. See `tests/it`.

@@ -1,4 +1,17 @@
-//! What every process needs at its edge: connections, tokens, telemetry.
-
+//! What every process of Caseward is made of: settings, the guard before each call, peers, health, a life.
 pub mod accept;
+mod deadline;
+mod guard;
+mod health;
+mod life;
+pub mod policy;
+mod process;
+pub mod settings;
+pub mod telemetry;
 pub mod token;
+pub mod transport;
+
+pub use guard::Guard;
+pub use life::Life;
+pub use process::{Identity, LOCAL_ORGANIZATION, Process, Service, main};
+pub use transport::Transport;

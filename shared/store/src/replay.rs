@@ -1,5 +1,4 @@
 //! Replies kept by request id, so that a request sent twice acts once (AIP-155).
-#![expect(unreachable_pub, reason = "the derive of a table makes its items pub")]
 use aws_lc_rs::digest::{SHA256, digest};
 use caseward_core::{Error, Result, Time};
 use sea_orm::{ActiveValue::Set, entity::prelude::*};

@@ -1,0 +1,110 @@
+//! Identifiers of patients, one row each, so that no two patients share one and a search finds the one.
+use caseward_api::types::v1::{IngestOutcome, Violation, ingest_outcome::Action};
+use caseward_core::{Ctx, Error, Result, data::Identifier};
+use caseward_store::Tx;
+use sea_orm::{
+    ActiveValue::Set,
+    Condition, QuerySelect,
+    entity::prelude::*,
+    sea_query::{Query, SelectStatement},
+};
+
+use crate::patient::PatientId;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "patient_identifier")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub organization: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub system: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub value: String,
+    pub patient: PatientId,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The patients with one identifier, for use within a scoped query.
+pub fn patients(ctx: &Ctx, system: &str, value: &str) -> SelectStatement {
+    Query::select()
+        .column(Column::Patient)
+        .from(Entity)
+        .and_where(Column::Organization.eq(ctx.organization()))
+        .and_where(Column::System.eq(system))
+        .and_where(Column::Value.eq(value))
+        .to_owned()
+}
+
+/// The patients who have any of `identifiers`.
+pub async fn find(tx: &Tx, identifiers: &[Identifier]) -> Result<Vec<PatientId>> {
+    if identifiers.is_empty() {
+        return Ok(vec![]);
+    }
+    let any = identifiers.iter().fold(Condition::any(), |any, Identifier { system, value }| {
+        any.add(Condition::all().add(Column::System.eq(system)).add(Column::Value.eq(value)))
+    });
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the caller is checked by the query that follows"
+    )]
+    let mut found: Vec<PatientId> = Entity::find()
+        .filter(Column::Organization.eq(tx.ctx.organization()))
+        .filter(any)
+        .select_only()
+        .column(Column::Patient)
+        .into_tuple()
+        .all(&tx.db)
+        .await?;
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Makes `identifiers` those of `patient`.
+pub async fn claim(tx: &Tx, patient: PatientId, identifiers: &[Identifier]) -> Result<()> {
+    if identifiers.is_empty() {
+        return Ok(());
+    }
+    let rows = identifiers.iter().map(|Identifier { system, value }| ActiveModel {
+        organization: Set(tx.ctx.organization()),
+        system: Set(system.clone()),
+        value: Set(value.clone()),
+        patient: Set(patient),
+    });
+    match Entity::insert_many(rows).exec_without_returning(&tx.db).await.map_err(Error::from) {
+        Err(Error::AlreadyExists(_)) => {
+            Err(Error::AlreadyExists("a patient with one of these identifiers".to_owned()))
+        }
+        done => done.map(|_| ()),
+    }
+}
+
+/// Takes its identifiers from `patient`.
+pub async fn release(tx: &Tx, patient: PatientId) -> Result<()> {
+    Entity::delete_many()
+        .filter(Column::Organization.eq(tx.ctx.organization()))
+        .filter(Column::Patient.eq(patient))
+        .exec(&tx.db)
+        .await?;
+    Ok(())
+}
+
+/// Every identifier of either, once.
+pub fn union(one: &[Identifier], other: &[Identifier]) -> Vec<Identifier> {
+    let mut all = [one, other].concat();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The outcome of a resource that was refused.
+pub fn refused(violations: Vec<caseward_core::Violation>) -> IngestOutcome {
+    let violations = violations
+        .into_iter()
+        .map(|violation| Violation { field: violation.field, description: violation.why })
+        .collect();
+    IngestOutcome { action: Action::Failed.into(), name: String::new(), violations }
+}

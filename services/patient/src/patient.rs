@@ -1,0 +1,457 @@
+//! Patients: the row, its rules, its queries.
+use caseward_api::{
+    patient::v1 as pb,
+    types::v1::{IngestOutcome, ingest_outcome::Action},
+};
+use caseward_core::{
+    Ctx, Error, Id, Kind, Page, Result, Time, Violations,
+    check::{self, Checked},
+    data::{self, Address, ContactPoint, HumanName, Identifier, Json, PartialDate},
+};
+use caseward_store::{Basis, Resource, Scope, Transition, Tx, relation};
+use prost_types::FieldMask;
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use time::Duration;
+
+use crate::identifier;
+
+#[derive(Debug)]
+pub struct Patient;
+impl Kind for Patient {
+    const COLLECTION: &'static str = "patients";
+}
+pub type PatientId = Id<Patient>;
+
+/// How long whoever made a record may see it without being on a care team.
+const REGISTRATION: Duration = Duration::days(30);
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "patient")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: PatientId,
+    pub organization: Uuid,
+    pub identifiers: Json<Vec<Identifier>>,
+    pub names: Json<Vec<HumanName>>,
+    pub gender: i32,
+    pub birth_date: Option<Json<PartialDate>>,
+    pub deceased: bool,
+    pub deceased_at: Option<Time>,
+    pub telecoms: Json<Vec<ContactPoint>>,
+    pub addresses: Json<Vec<Address>>,
+    pub communications: Json<Vec<Communication>>,
+    pub time_zone: String,
+    /// With which the patient signs in.
+    pub subject: Option<String>,
+    pub state: State,
+    pub merged_into: Option<PatientId>,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub revision: i64,
+}
+
+/// A language a person speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Communication {
+    pub language: String,
+    pub interpreter: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum State {
+    #[sea_orm(string_value = "ACTIVE")]
+    Active,
+    #[sea_orm(string_value = "INACTIVE")]
+    Inactive,
+    #[sea_orm(string_value = "MERGED")]
+    Merged,
+    #[sea_orm(string_value = "ENTERED_IN_ERROR")]
+    EnteredInError,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Entity {
+    const ID: Column = Column::Id;
+    const REVISION: Column = Column::Revision;
+
+    fn of(ctx: &Ctx) -> Select<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a query of patients begins"
+        )]
+        Self::find()
+            .filter(Column::Organization.eq(ctx.organization()))
+            .filter(relation::visible(ctx, Column::Id))
+    }
+    fn id(row: &Model) -> Uuid {
+        row.id.uuid()
+    }
+    fn name(row: &Model) -> String {
+        row.id.to_string()
+    }
+    fn patient(row: &Model) -> Option<Uuid> {
+        Some(row.id.uuid())
+    }
+    fn version(row: &mut Model) -> (&mut i64, &mut Time) {
+        (&mut row.revision, &mut row.updated_at)
+    }
+}
+
+/// The fields that a caller may set, as the mask names them.
+const WRITABLE: [&str; 9] = [
+    "identifiers",
+    "names",
+    "gender",
+    "birth_date",
+    "deceased",
+    "telecoms",
+    "addresses",
+    "communications",
+    "time_zone",
+];
+
+impl Model {
+    /// A new row with every field of `from` checked.
+    pub fn draft(ctx: &Ctx, from: &pb::Patient) -> Result<Self> {
+        let now = ctx.now();
+        let mut row = Model {
+            id: PatientId::generate(),
+            organization: ctx.organization(),
+            identifiers: Json::default(),
+            names: Json::default(),
+            gender: 0,
+            birth_date: None,
+            deceased: false,
+            deceased_at: None,
+            telecoms: Json::default(),
+            addresses: Json::default(),
+            communications: Json::default(),
+            time_zone: String::new(),
+            subject: None,
+            state: State::Active,
+            merged_into: None,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        };
+        let mut bad = Violations::default();
+        for field in WRITABLE.into_iter().chain(["subject"]) {
+            row.take(field, from, now, &mut bad);
+        }
+        bad.finish()?;
+        Ok(row)
+    }
+
+    /// Takes one field from the wire: the one place where it is named, checked and mapped.
+    fn take(&mut self, field: &str, from: &pb::Patient, now: Time, bad: &mut Violations) {
+        let path = &format!("patient.{field}");
+        match field {
+            "identifiers" => self.identifiers = data::identifiers(path, &from.identifiers, 50, bad),
+            "names" => self.names = data::names(path, &from.names, 1..=20, bad),
+            "gender" => bad.put(
+                &mut self.gender,
+                path,
+                data::enumeration::<pb::patient::Gender>(from.gender),
+            ),
+            "birth_date" => bad.put(&mut self.birth_date, path, birth_date(from, now)),
+            "deceased" | "deceased_time" => {
+                bad.put(
+                    &mut self.deceased_at,
+                    "patient.deceased_time",
+                    check::moment(&from.deceased_time),
+                );
+                self.deceased = from.deceased || from.deceased_time.is_some();
+            }
+            "telecoms" => self.telecoms = data::telecoms(path, &from.telecoms, 30, bad),
+            "addresses" => self.addresses = data::addresses(path, &from.addresses, 20, bad),
+            "communications" => {
+                self.communications = communications(path, &from.communications, bad)
+            }
+            "time_zone" => bad.put(&mut self.time_zone, path, time_zone(&from.time_zone)),
+            "subject" => bad.put(&mut self.subject, path, check::optional(&from.subject, 200)),
+            _ => bad.add("update_mask", format!("`{field}` cannot be set")),
+        }
+    }
+
+    /// The fields in which two rows differ, as the mask names them.
+    fn changes(&self, other: &Model) -> Vec<String> {
+        let fields = [
+            ("identifiers", self.identifiers != other.identifiers),
+            ("names", self.names != other.names),
+            ("gender", self.gender != other.gender),
+            ("birth_date", self.birth_date != other.birth_date),
+            ("deceased", (self.deceased, self.deceased_at) != (other.deceased, other.deceased_at)),
+            ("telecoms", self.telecoms != other.telecoms),
+            ("addresses", self.addresses != other.addresses),
+            ("communications", self.communications != other.communications),
+            ("time_zone", self.time_zone != other.time_zone),
+            ("subject", self.subject != other.subject),
+        ];
+        fields
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(field, _)| field.to_owned())
+            .collect()
+    }
+}
+
+fn birth_date(from: &pb::Patient, now: Time) -> Checked<Option<Json<PartialDate>>> {
+    let Some(date) = data::partial_date(&from.birth_date)? else { return Ok(None) };
+    if date.year < 1850 {
+        return Err("is before 1850".to_owned());
+    }
+    let today = now.utc().date();
+    let (month, day) = (date.month.max(1), date.day.max(1));
+    if (date.year, month, day) > (today.year(), u8::from(today.month()).into(), today.day().into())
+    {
+        return Err("is in the future".to_owned());
+    }
+    Ok(Some(Json(date)))
+}
+
+fn communications(
+    path: &str,
+    from: &[pb::Communication],
+    bad: &mut Violations,
+) -> Json<Vec<Communication>> {
+    Json(check::list(path, from, 0..=10, bad, |from, bad| {
+        let language = bad.take("language", check::code(&from.language, 2..=35))?;
+        Some(Communication { language, interpreter: from.interpreter })
+    }))
+}
+
+/// The spelling of an IANA name; whether such a zone exists is for whoever sends messages to know.
+fn time_zone(name: &str) -> Checked<String> {
+    let spelled = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
+    if spelled {
+        check::text(name, 0..=64)
+    } else {
+        Err("wants an IANA name such as `America/New_York`".to_owned())
+    }
+}
+
+pub async fn get(scope: &Scope, id: PatientId) -> Result<Model> {
+    caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
+}
+
+pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<Model>, String)> {
+    let mut select = Entity::of(&scope.ctx);
+    if !identifier.is_empty() {
+        let Some((system, value)) = identifier.rsplit_once('|') else {
+            return Err(Error::invalid("identifier", "wants `{system}|{value}`"));
+        };
+        select =
+            select.filter(Column::Id.in_subquery(identifier::patients(&scope.ctx, system, value)));
+    }
+    caseward_store::page(scope, select, page).await
+}
+
+pub async fn create(tx: Tx, row: Model) -> Result<Model> {
+    let row = caseward_store::insert::<Entity>(&tx, row).await?;
+    identifier::claim(&tx, row.id, &row.identifiers.0).await?;
+    relate(
+        &tx,
+        row.id.uuid(),
+        tx.ctx.subject(),
+        row.id,
+        Basis::Registrar,
+        Some(tx.ctx.now() + REGISTRATION),
+    )
+    .await?;
+    relate_subject(&tx, &row).await?;
+    tx.log(Transition {
+        entity: row.id.uuid(),
+        name: row.id.to_string(),
+        to: "ACTIVE",
+        ..Default::default()
+    });
+    tx.emit(
+        row.id,
+        row.revision,
+        &pb::PatientCreated { patient: row.id.to_string(), revision: row.revision },
+    );
+    Ok(row)
+}
+
+pub async fn update(tx: Tx, id: PatientId, from: pb::Patient, mask: FieldMask) -> Result<Model> {
+    let before = get(&tx, id).await?;
+    caseward_store::expect(id, before.revision, &from.etag)?;
+    let mut row = before.clone();
+    let mut bad = Violations::default();
+    let fields: Vec<&str> = match &mask.paths[..] {
+        [] => WRITABLE.to_vec(),
+        paths => paths.iter().map(String::as_str).collect(),
+    };
+    for field in fields {
+        row.take(field, &from, tx.ctx.now(), &mut bad);
+    }
+    bad.finish()?;
+    store(&tx, before, row).await
+}
+
+/// Writes what differs, if anything does.
+async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
+    let changed_fields = row.changes(&before);
+    if changed_fields.is_empty() {
+        return Ok(before);
+    }
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    if row.identifiers != before.identifiers {
+        identifier::release(tx, row.id).await?;
+        identifier::claim(tx, row.id, &row.identifiers.0).await?;
+    }
+    if row.subject != before.subject {
+        relate_subject(tx, &row).await?;
+    }
+    let event =
+        pb::PatientUpdated { patient: row.id.to_string(), revision: row.revision, changed_fields };
+    tx.emit(row.id, row.revision, &event);
+    Ok(row)
+}
+
+/// Makes each patient, or brings it up to date: found by any of its identifiers. One bad patient costs that one only.
+pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPatientsResponse> {
+    check::within(patients.len(), 1..=200).map_err(|why| Error::invalid("patients", why))?;
+    let mut outcomes = Vec::with_capacity(patients.len());
+    for from in patients {
+        outcomes.push(match ingest_one(&tx, &from).await {
+            Ok((action, row)) => IngestOutcome {
+                action: action.into(),
+                name: row.id.to_string(),
+                violations: vec![],
+            },
+            Err(Error::Invalid(violations)) => crate::identifier::refused(violations),
+            Err(other) => return Err(other),
+        });
+    }
+    Ok(pb::IngestPatientsResponse { outcomes })
+}
+
+async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
+    let draft = Model::draft(&tx.ctx, from)?;
+    let known = identifier::find(tx, &draft.identifiers.0).await?;
+    match known[..] {
+        [] if draft.identifiers.0.is_empty() => {
+            Err(Error::invalid("patient.identifiers", "an ingested patient needs at least one"))
+        }
+        [] => Ok((Action::Created, create(tx.clone(), draft).await?)),
+        [id] => {
+            let before = get(tx, id).await?;
+            let row = Model {
+                id: before.id,
+                subject: draft.subject.clone().or(before.subject.clone()),
+                // What another source knows of the person is kept.
+                identifiers: Json(identifier::union(&before.identifiers.0, &draft.identifiers.0)),
+                state: before.state,
+                merged_into: before.merged_into,
+                created_at: before.created_at,
+                updated_at: before.updated_at,
+                revision: before.revision,
+                ..draft
+            };
+            let revision = before.revision;
+            let row = store(tx, before, row).await?;
+            let action = if row.revision == revision { Action::Unchanged } else { Action::Updated };
+            Ok((action, row))
+        }
+        _ => Err(Error::invalid("patient.identifiers", "belong to more than one patient")),
+    }
+}
+
+/// The patient reaches their own record with the subject with which they sign in.
+async fn relate_subject(tx: &Tx, row: &Model) -> Result<()> {
+    let Some(subject) = &row.subject else { return Ok(()) };
+    // The patient's own id names this relation: there is one at most.
+    relate(tx, row.id.uuid(), subject, row.id, Basis::Patient, None).await
+}
+
+async fn relate(
+    tx: &Tx,
+    source: Uuid,
+    subject: &str,
+    patient: PatientId,
+    basis: Basis,
+    ends_at: Option<Time>,
+) -> Result<()> {
+    // One source may grant one relation of each basis.
+    let source = Uuid::from_u128(source.as_u128() ^ (basis as u128 + 1));
+    let row = relation::Model {
+        source,
+        organization: tx.ctx.organization(),
+        subject: subject.to_owned(),
+        patient: patient.uuid(),
+        basis,
+        starts_at: tx.ctx.now(),
+        ends_at,
+        revision: tx.ctx.now().micros(),
+    };
+    relation::put(tx, row).await
+}
+
+// === wire ===
+
+impl From<Model> for pb::Patient {
+    fn from(row: Model) -> Self {
+        let Model {
+            id,
+            organization: _,
+            identifiers,
+            names,
+            gender,
+            birth_date,
+            deceased,
+            deceased_at,
+            telecoms,
+            addresses,
+            communications,
+            time_zone,
+            subject,
+            state,
+            merged_into,
+            created_at,
+            updated_at,
+            revision,
+        } = row;
+        pb::Patient {
+            name: id.to_string(),
+            identifiers: data::wire(identifiers),
+            names: data::wire(names),
+            gender,
+            birth_date: birth_date.map(|date| date.0.into()),
+            deceased_time: deceased_at.map(Into::into),
+            deceased,
+            telecoms: data::wire(telecoms),
+            addresses: data::wire(addresses),
+            communications: data::wire(communications),
+            time_zone,
+            subject: subject.unwrap_or_default(),
+            state: pb::patient::State::from(state).into(),
+            merged_into: merged_into.map(|id| id.to_string()).unwrap_or_default(),
+            create_time: Some(created_at.into()),
+            update_time: Some(updated_at.into()),
+            etag: caseward_store::etag(revision),
+        }
+    }
+}
+
+impl From<Communication> for pb::Communication {
+    fn from(Communication { language, interpreter }: Communication) -> Self {
+        pb::Communication { language, interpreter }
+    }
+}
+
+impl From<State> for pb::patient::State {
+    fn from(state: State) -> Self {
+        match state {
+            State::Active => Self::Active,
+            State::Inactive => Self::Inactive,
+            State::Merged => Self::Merged,
+            State::EnteredInError => Self::EnteredInError,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One process: what its services share, and how they start, listen and stop.
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use caseward_core::{Caller, Clock, Ctx};
+use caseward_events::Bus;
+use caseward_store::Store;
+use serde::de::DeserializeOwned;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tonic::{
+    body::Body,
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+};
+use tonic_health::server::HealthReporter;
+use tracing::info;
+use uuid::Uuid;
+
+use crate::{
+    Guard, Life, Transport, accept,
+    guard::Shared,
+    health,
+    settings::{Common, Layers},
+    telemetry::{self, Telemetry},
+    token::Verifier,
+    transport::Peers,
+};
+
+/// What the services of one process share.
+#[derive(Debug)]
+pub struct Process {
+    /// The settings that every process has.
+    pub settings: Common,
+    /// What time it is.
+    pub clock: Clock,
+    /// How events travel.
+    pub bus: Bus,
+    /// What runs, and when it stops.
+    pub life: Life,
+    verifier: Verifier,
+    guards: Arc<Shared>,
+    peers: Peers,
+    served: Vec<(&'static str, Vec<&'static str>, Routes)>,
+}
+
+impl Process {
+    /// Prepares a process; nothing listens yet.
+    pub async fn new(settings: Common) -> anyhow::Result<Self> {
+        let clock = settings.clock()?;
+        let verifier = Verifier::open(&settings.auth, &settings.data)?;
+        let guards = Arc::new(Shared {
+            verifier: verifier.clone(),
+            roles: settings.roles.clone(),
+            clock: clock.clone(),
+            admission: Arc::new(Semaphore::new(settings.limits.in_flight)),
+        });
+        let bus = Bus::connect(&settings.bus).await?;
+        let (life, peers) = (Life::default(), Peers::default());
+        Ok(Process { settings, clock, bus, life, verifier, guards, peers, served: vec![] })
+    }
+
+    /// A way to call the service whose section is `name`, here or elsewhere. To be called on somebody's behalf:
+    /// see [`Transport::for_caller`].
+    pub fn peer(&self, name: &'static str) -> Transport {
+        self.peers.get(name)
+    }
+
+    /// Puts `service` behind the guard and makes it known to its peers.
+    pub fn serve(&mut self, service: Service) -> anyhow::Result<()> {
+        let Service { name, store, routes, names, reporter } = service;
+        let keep = health::keep(reporter, names.clone(), store.clone(), self.life.stopping());
+        self.life.spawn("health", keep);
+        let routes = Guard::new(self.guards.clone(), store)?.protect(routes.routes()).prepare();
+        self.peers.bind(name, Transport::local(routes.clone()));
+        self.served.push((name, names, routes));
+        Ok(())
+    }
+
+    /// The sections and gRPC services of this process.
+    pub fn served(&self) -> impl Iterator<Item = (&'static str, &[&'static str])> {
+        self.served.iter().map(|(name, names, _)| (*name, names.as_slice()))
+    }
+
+    /// Mints tokens, where the issuer is the local one.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Who this process is when it calls a peer and no caller waits.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            verifier: self.verifier.clone(),
+            file: self.settings.identity.token_file.clone(),
+        }
+    }
+
+    /// Binds every peer that is not in this process to its address.
+    pub fn bind_peers(&self) -> anyhow::Result<()> {
+        for name in self.peers.unbound() {
+            let Some(address) = self.settings.peer(name) else {
+                bail!("the service `{name}` is not in this process; set peers.{name}");
+            };
+            self.peers.bind(name, Transport::remote(address.parse().context("a peer's address")?));
+        }
+        Ok(())
+    }
+
+    /// Everything that was put behind the guard, for a process that listens without a gateway.
+    pub fn routes(&self) -> Routes {
+        let router = self.served.iter().fold(axum::Router::new(), |router, (_, names, routes)| {
+            let health = (!self.served.is_empty()).then_some("grpc.health.v1.Health");
+            names.iter().copied().chain(health).fold(router, |router, service| {
+                router.route_service(
+                    &format!("/{service}/{{method}}"),
+                    routes.clone().into_axum_router(),
+                )
+            })
+        });
+        Routes::from(router)
+    }
+
+    /// Serves `service` on `listen` until the process stops. Answers the address, which matters for port 0.
+    pub async fn listen<S, B>(&self, listen: SocketAddr, service: S) -> anyhow::Result<SocketAddr>
+    where
+        S: tower::Service<http::Request<Body>, Response = http::Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.settings.check(listen)?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+        let address = listener.local_addr()?;
+        let limits = accept::Limits { drain: self.settings.drain(), ..accept::Limits::default() };
+        let stop = self.life.stopping();
+        self.life.spawn("listener", async move {
+            accept::serve(listener, None, limits, service, stop).await;
+            Ok(())
+        });
+        info!(%address, "listening");
+        Ok(address)
+    }
+}
+
+/// The one organization that the local issuer speaks for.
+pub const LOCAL_ORGANIZATION: Uuid = Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001);
+
+/// One service of a process: its gRPC services behind one guard and one database.
+#[derive(Debug)]
+pub struct Service {
+    name: &'static str,
+    store: Option<Store>,
+    routes: RoutesBuilder,
+    names: Vec<&'static str>,
+    reporter: HealthReporter,
+}
+
+impl Service {
+    /// A service whose section is `name`. The audit of its calls goes into `store`.
+    pub fn new(name: &'static str, store: Option<Store>) -> Self {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let mut routes = RoutesBuilder::default();
+        routes.add_service(health);
+        Service { name, store, routes, names: vec![], reporter }
+    }
+
+    /// Adds one gRPC service.
+    pub fn add<S>(mut self, service: S) -> Self
+    where
+        S: tower::Service<http::Request<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.names.push(S::NAME);
+        self.routes.add_service(service);
+        self
+    }
+}
+
+/// The `main` of a service that is a process of its own: read the settings, start, listen, stop.
+pub async fn main<T, F>(name: &'static str, defaults: &str, start: F) -> anyhow::Result<()>
+where
+    T: DeserializeOwned,
+    F: AsyncFnOnce(T, &mut Process) -> anyhow::Result<()>,
+{
+    #[derive(serde::Deserialize)]
+    struct Listen {
+        listen: SocketAddr,
+    }
+
+    let file = std::env::args_os().nth(1);
+    let layers = Layers::load(file.as_deref().map(Path::new), &[defaults])?;
+    let common = layers.common()?;
+    let telemetry: Telemetry = telemetry::start(&common, name)?;
+    let Listen { listen } = layers.section(name)?;
+    common.check(listen)?;
+    let drain = common.drain();
+    let mut process = Process::new(common).await?;
+    start(layers.section(name)?, &mut process).await?;
+    process.bind_peers()?;
+    process.listen(listen, process.routes().prepare()).await?;
+    process.life.run(drain).await?;
+    telemetry.stop();
+    Ok(())
+}
+
+/// Who this process is when it calls another service and no caller waits.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    verifier: Verifier,
+    file: PathBuf,
+}
+
+impl Identity {
+    /// `ctx`, a task of ours, with a token to show to peers.
+    pub fn sign(&self, ctx: &Ctx) -> anyhow::Result<Ctx> {
+        const LIFE: Duration = Duration::from_secs(300);
+        let token = if self.file.as_os_str().is_empty() {
+            let now = Clock::System.now();
+            self.verifier.mint(ctx.subject(), &["service"], ctx.organization(), LIFE, now)?
+        } else {
+            std::fs::read_to_string(&self.file)
+                .context("reading identity.token_file")?
+                .trim()
+                .to_owned()
+        };
+        let caller = Caller { token, ..Caller::clone(&ctx.caller) };
+        Ok(Ctx { caller: Arc::new(caller), ..ctx.clone() })
+    }
+}

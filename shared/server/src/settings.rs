@@ -1,0 +1,263 @@
+//! Settings: documented defaults in the binary, then a file, then the environment.
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use caseward_core::{Clock, Time};
+use config::{Config, Environment, File, FileFormat};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{policy::Roles, token::Auth};
+
+/// The defaults that every process shares, which are also their documentation.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// The sections that belong to one service each. A process reads its own and leaves the others alone,
+/// so that one set of variables serves a whole cluster.
+const SECTIONS: [&str; 5] = ["gateway", "patient", "care_plan", "directory", "notification"];
+
+/// Everything that was set, before it is read.
+#[derive(Clone, Debug)]
+pub struct Layers(Config);
+
+impl Layers {
+    /// Lays `file` and the environment over the defaults of the process and of its `services`.
+    pub fn load(file: Option<&Path>, services: &[&str]) -> anyhow::Result<Layers> {
+        let mut layers = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        for defaults in services {
+            layers = layers.add_source(File::from_str(defaults, FileFormat::Toml));
+        }
+        if let Some(path) = file {
+            layers = layers.add_source(File::from(path).required(true));
+        }
+        let environment = Environment::with_prefix("CASEWARD")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true);
+        Ok(Layers(layers.add_source(environment).build()?))
+    }
+
+    /// The same with `key` set to `value`, over all else: for flags of the command line and for tests.
+    pub fn with(self, key: &str, value: impl Into<config::Value>) -> anyhow::Result<Layers> {
+        let layers = Config::builder().add_source(self.0).set_override(key, value)?;
+        Ok(Layers(layers.build()?))
+    }
+
+    /// What every process shares. Keys nobody knows are refused by name.
+    pub fn common(&self) -> anyhow::Result<Common> {
+        let mut all: serde_json::Map<String, serde_json::Value> =
+            self.0.clone().try_deserialize()?;
+        for section in SECTIONS {
+            all.remove(section);
+        }
+        let layers = Config::builder().add_source(Config::try_from(&all)?).build()?;
+        layers.try_deserialize().context("in the settings")
+    }
+
+    /// The settings of one service.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        self.0.get(name).with_context(|| format!("in the settings of `{name}`"))
+    }
+
+    /// Everything in effect, secrets hidden.
+    pub fn effective(&self) -> anyhow::Result<serde_json::Value> {
+        let mut all: serde_json::Value = self.0.clone().try_deserialize()?;
+        hide(&mut all);
+        Ok(all)
+    }
+}
+
+/// Passwords in addresses, and whatever is called a secret.
+fn hide(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                if ["password", "secret"].iter().any(|word| key.contains(word)) && member != "" {
+                    *member = "********".into();
+                }
+                hide(member);
+            }
+        }
+        serde_json::Value::Array(members) => members.iter_mut().for_each(hide),
+        serde_json::Value::String(text) => {
+            if let Some((scheme, rest)) = text.split_once("://")
+                && let Some((credentials, place)) = rest.rsplit_once('@')
+            {
+                let user = credentials.split(':').next().unwrap_or_default();
+                *text = format!("{scheme}://{user}:********@{place}");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What every process shares.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// Where a process on one machine keeps its data.
+    pub data: PathBuf,
+    /// `local` or a `nats://` address.
+    pub bus: String,
+    /// Seconds that a stopping process waits.
+    pub drain_seconds: u64,
+    /// Who callers are.
+    pub auth: Auth,
+    /// Who this process is, where no caller waits.
+    pub identity: Identity,
+    /// How databases are used.
+    pub store: Store,
+    /// What time it is.
+    pub clock: ClockSettings,
+    /// Where telemetry goes.
+    pub otlp: Otlp,
+    /// What the console shows.
+    pub log: Log,
+    /// How much at once.
+    pub limits: Limits,
+    /// Where other services are.
+    pub peers: Peers,
+    /// What each role may do.
+    pub roles: Roles,
+}
+
+/// Who this process is, where no caller waits.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// A file with the token of the service itself; with the local issuer it mints its own.
+    pub token_file: PathBuf,
+}
+
+/// How databases are used.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Connections that read.
+    pub readers: u32,
+    /// Transactions at a time.
+    pub writers: u32,
+    /// Whether to migrate at start.
+    pub migrate: bool,
+}
+
+/// What time it is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockSettings {
+    /// RFC 3339, or empty for the machine's clock.
+    pub simulated_start: String,
+}
+
+/// Where telemetry goes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// An OTLP/gRPC address, or empty.
+    pub endpoint: String,
+    /// The share of calls that is traced.
+    pub sample_ratio: f64,
+}
+
+/// What the console shows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: String,
+    /// `error`, `warn` or `info`.
+    pub level: String,
+}
+
+/// How much at once.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Calls in flight in one process.
+    pub in_flight: usize,
+}
+
+/// Where other services are: addresses, empty for those in this process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// The patient service.
+    pub patient: String,
+    /// The care-plan service.
+    pub care_plan: String,
+    /// The provider directory.
+    pub directory: String,
+    /// The notification service.
+    pub notification: String,
+}
+
+/// What every service with a database is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// Where it listens as a process of its own.
+    pub listen: SocketAddr,
+    /// `sqlite://…` or `postgres://…`; empty for a file in the data folder.
+    pub database: String,
+}
+
+impl Common {
+    /// How long a stopping process waits for calls in flight.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
+    /// The clock of the deployment.
+    pub fn clock(&self) -> anyhow::Result<Clock> {
+        match self.clock.simulated_start.as_str() {
+            "" => Ok(Clock::System),
+            start => Time::parse(start)
+                .map(Clock::simulated)
+                .context("clock.simulated_start wants RFC 3339"),
+        }
+    }
+
+    /// The database of `service`: as set, or a file in the data folder.
+    pub fn database(&self, service: &str, url: &str) -> anyhow::Result<caseward_store::Settings> {
+        let url = match url {
+            "" => {
+                std::fs::create_dir_all(&self.data).context("making the data folder")?;
+                format!("sqlite://{}", self.data.join(format!("{service}.db")).display())
+            }
+            url => url.to_owned(),
+        };
+        let Store { readers, writers, migrate } = self.store;
+        Ok(caseward_store::Settings { url, readers, writers, migrate })
+    }
+
+    /// Refuses what is safe on loopback only, where `listen` is not.
+    pub fn check(&self, listen: SocketAddr) -> anyhow::Result<()> {
+        if !listen.ip().is_loopback() {
+            ensure!(
+                self.auth.issuer != "local",
+                "the local issuer is for loopback only; set auth.issuer"
+            );
+            let simulated = !self.clock.simulated_start.is_empty();
+            ensure!(
+                !simulated,
+                "a simulated clock is for loopback only; unset clock.simulated_start"
+            );
+        }
+        Ok(())
+    }
+
+    /// The address of the service that `name`s a section, if it is elsewhere.
+    pub fn peer(&self, name: &str) -> Option<&str> {
+        let address = match name {
+            "patient" => &self.peers.patient,
+            "care_plan" => &self.peers.care_plan,
+            "directory" => &self.peers.directory,
+            "notification" => &self.peers.notification,
+            _ => return None,
+        };
+        (!address.is_empty()).then_some(address.as_str())
+    }
+}

@@ -1,0 +1,144 @@
+//! One client transport: a peer in this process, or one across the network.
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use caseward_core::Ctx;
+use http::{HeaderValue, Uri, header::AUTHORIZATION};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Bytes, Service, StdError},
+    transport::Endpoint,
+};
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::deadline;
+
+type Inner = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, StdError>;
+
+/// A way to call one service, whichever process it is in.
+#[derive(Clone, Debug)]
+pub struct Transport(Inner);
+
+impl Transport {
+    /// A peer in this process: no socket, no copy, the same guard.
+    pub fn local<S, B>(service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Error: Into<StdError>,
+        S::Future: Send + 'static,
+        B: tonic::codegen::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
+    {
+        Transport(BoxCloneSyncService::new(
+            service.map_response(|reply| reply.map(Body::new)).map_err(Into::into),
+        ))
+    }
+
+    /// A peer across the network, connected when first called. A dead one is noticed within 15 s.
+    pub fn remote(uri: Uri) -> Self {
+        let endpoint = Endpoint::from(uri)
+            .tcp_nodelay(true)
+            .connect_timeout(Duration::from_secs(3))
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect_lazy();
+        Self::local(service_fn(move |request: http::Request<Body>| {
+            let channel = channel.clone();
+            async move {
+                Ok::<_, Infallible>(match channel.oneshot(request).await {
+                    Ok(reply) => reply,
+                    Err(_) => unavailable(),
+                })
+            }
+        }))
+    }
+
+    /// The same peer, called on behalf of `ctx`: its token, what is left of its time, its trace.
+    pub fn for_caller(&self, ctx: &Ctx) -> Self {
+        let inner = self.clone();
+        let authorization = HeaderValue::try_from(format!("Bearer {}", ctx.caller.token)).ok();
+        let trace =
+            HeaderValue::try_from(ctx.record.trace()).ok().filter(|trace| !trace.is_empty());
+        let deadline = ctx.deadline;
+        Self::local(service_fn(move |mut request: http::Request<Body>| {
+            let headers = request.headers_mut();
+            if let Some(mut token) = authorization.clone() {
+                token.set_sensitive(true);
+                headers.insert(AUTHORIZATION, token);
+            }
+            if let Some(trace) = trace.clone() {
+                headers.insert("traceparent", trace);
+            }
+            deadline::carry(headers, deadline);
+            inner.clone().oneshot(request)
+        }))
+    }
+}
+
+impl Service<http::Request<Body>> for Transport {
+    type Response = http::Response<Body>;
+    type Error = StdError;
+    type Future = <Inner as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, req: http::Request<Body>) -> Self::Future {
+        self.0.call(req)
+    }
+}
+
+/// The answer of a peer that does not answer.
+fn unavailable() -> http::Response<Body> {
+    Status::from(caseward_core::Error::Unavailable(
+        "a service behind this one does not answer; try again",
+    ))
+    .into_http()
+}
+
+/// The services that a process knows, each bound when it starts or when the process does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peers(Arc<Mutex<HashMap<&'static str, Arc<OnceLock<Transport>>>>>);
+
+impl Peers {
+    /// A way to call `service`, which need not be bound yet.
+    pub(crate) fn get(&self, service: &'static str) -> Transport {
+        let slot = self.slot(service);
+        Transport::local(service_fn(move |request: http::Request<Body>| {
+            let peer = slot.get().cloned();
+            async move {
+                match peer {
+                    Some(peer) => peer.oneshot(request).await,
+                    None => Ok(unavailable()),
+                }
+            }
+        }))
+    }
+
+    /// Binds `service`; the first binding stands.
+    pub(crate) fn bind(&self, service: &'static str, peer: Transport) {
+        let _ = self.slot(service).set(peer);
+    }
+
+    /// The services that somebody wants to call and that are not in this process.
+    pub(crate) fn unbound(&self) -> Vec<&'static str> {
+        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().filter(|(_, slot)| slot.get().is_none()).map(|(name, _)| *name).collect()
+    }
+
+    fn slot(&self, service: &'static str) -> Arc<OnceLock<Transport>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_default().clone()
+    }
+}

@@ -1,0 +1,2 @@
+//! Stories across services, and the checks that hold the house together.
+mod layering;
