@@ -1,7 +1,9 @@
 //! FHIR R4 Questionnaires as we can use them, kept as given, and the answers they accept.
 mod answer;
+mod choice;
 mod item;
 mod response;
+mod sum;
 
 use caseward_core::Violation;
 use serde_json::Value;
@@ -9,8 +11,10 @@ use serde_json::Value;
 use self::item::Reader;
 pub(crate) use self::{
     answer::{Answer, Coding},
-    item::{Choice, Item, Kind, Options, Sum},
+    choice::{Choice, Options},
+    item::{Item, Kind},
     response::{Answers, Policy},
+    sum::Sum,
 };
 
 /// The longest text of a Questionnaire we read.

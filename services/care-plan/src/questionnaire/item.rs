@@ -3,22 +3,20 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{Answer, Coding, Violation, extension, members, number, violation};
+use super::{
+    Answer, Choice, Coding, Options, Sum, Violation,
+    choice::{MOST_OPTIONS, contained, weight},
+    extension, members, number,
+    sum::sum,
+    violation,
+};
 
 const MOST_ITEMS: usize = 2_000;
 const DEEPEST: usize = 20;
-const MOST_OPTIONS: usize = 2_000;
 const MOST_CONDITIONS: usize = 100;
 /// Past these a caller learns nothing more, and a hostile file costs more than it should.
 pub(super) const MOST_VIOLATIONS: usize = 200;
 
-const ORDINAL: &str = "http://hl7.org/fhir/StructureDefinition/ordinalValue";
-const WEIGHT: &str = "http://hl7.org/fhir/StructureDefinition/itemWeight";
-const PROPERTY: &str =
-    "http://hl7.org/fhir/5.0/StructureDefinition/extension-ValueSet.expansion.contains.property";
-const CALCULATED: &str =
-    "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-calculatedExpression";
-const VARIABLE: &str = "http://hl7.org/fhir/StructureDefinition/variable";
 const MIN: &str = "http://hl7.org/fhir/StructureDefinition/minValue";
 const MAX: &str = "http://hl7.org/fhir/StructureDefinition/maxValue";
 
@@ -64,23 +62,6 @@ pub(crate) enum Kind {
     Quantity,
 }
 
-/// What may be chosen.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Options {
-    /// Whatever is of the item's type.
-    Free,
-    Listed(Vec<Choice>),
-    /// A value set that did not come with the Questionnaire: membership cannot be checked here.
-    Elsewhere,
-}
-
-/// One thing that may be chosen, and what it weighs.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Choice {
-    pub(crate) value: Answer,
-    pub(crate) weight: Option<f64>,
-}
-
 /// One `enableWhen`.
 #[derive(Debug)]
 pub(crate) struct Condition {
@@ -100,19 +81,6 @@ pub(super) enum Operator {
     LessOrEqual,
 }
 
-/// The sums of published expressions that we know; FHIRPath is not evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sum {
-    /// `%resource.item….weight().sum()`: every weighed choice.
-    Everything,
-    /// `….where(linkId='…').item….weight()…`: the choices directly inside that item.
-    Inside(String),
-    /// `%a + %b + …` over variables that each read one question's `ordinalValue`.
-    Of(Vec<String>),
-    /// Anything else: the total is carried by an expression we do not know.
-    Unknown,
-}
-
 /// Reads items and notes everything wrong on the way.
 pub(super) struct Reader<'a> {
     resource: &'a Value,
@@ -121,6 +89,8 @@ pub(super) struct Reader<'a> {
     links: HashSet<String>,
     /// Where a condition names a question, which may stand later in the file.
     named: Vec<(String, String)>,
+    /// Contained value sets already read.
+    sets: HashMap<String, Options>,
 }
 
 impl Kind {
@@ -190,8 +160,14 @@ impl Operator {
 
 impl<'a> Reader<'a> {
     pub(super) fn read(resource: &'a Value) -> (Vec<Item>, Vec<Violation>) {
-        let mut reader =
-            Self { resource, count: 0, violations: vec![], links: HashSet::new(), named: vec![] };
+        let mut reader = Self {
+            resource,
+            count: 0,
+            violations: vec![],
+            links: HashSet::new(),
+            named: vec![],
+            sets: HashMap::new(),
+        };
         let items = reader.items(resource, "", 1);
         if reader.count == 0 {
             reader.wrong("item".to_owned(), "is required");
@@ -337,7 +313,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Options::Listed(choices)
+        Options::Listed(choices.into())
     }
 
     fn set(&mut self, set: &Value, path: &str, kind: Kind) -> Options {
@@ -349,17 +325,20 @@ impl<'a> Reader<'a> {
             return Options::Elsewhere;
         };
         let Some(id) = url.strip_prefix('#') else { return Options::Elsewhere };
+        if let Some(known) = self.sets.get(id) {
+            return known.clone();
+        }
         let found = members(&self.resource["contained"]).iter().find(|contained| {
             contained.get("resourceType").and_then(Value::as_str) == Some("ValueSet")
                 && contained.get("id").and_then(Value::as_str) == Some(id)
         });
-        match found {
-            Some(set) => contained(set),
-            None => {
-                self.wrong(path.to_owned(), "names no contained value set");
-                Options::Elsewhere
-            }
-        }
+        let Some(found) = found else {
+            self.wrong(path.to_owned(), "names no contained value set");
+            return Options::Elsewhere;
+        };
+        let options = contained(found);
+        self.sets.insert(id.to_owned(), options.clone());
+        options
     }
 
     fn conditions(&mut self, given: &Value, path: &str, own: &str) -> (Vec<Condition>, bool) {
@@ -409,126 +388,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What an option weighs, under either name the extension has had.
-fn weight(element: &Value) -> Option<f64> {
-    let weight = extension(element, ORDINAL).or_else(|| extension(element, WEIGHT))?;
-    number(&weight["valueDecimal"]).or_else(|| number(&weight["valueInteger"]))
-}
-
 fn bound(given: &Value, url: &str) -> Option<f64> {
     let bound = extension(given, url)?;
     number(&bound["valueInteger"]).or_else(|| number(&bound["valueDecimal"]))
-}
-
-/// What a contained value set lists. Published files disagree between their `compose` and their
-/// `expansion`, so a code of either is accepted, with the weight that either gives it.
-fn contained(set: &Value) -> Options {
-    let mut choices: Vec<Choice> = vec![];
-    let mut whole = true;
-    let mut add = |system: Option<&str>, concept: &Value| {
-        let text = |key: &str| concept.get(key).and_then(Value::as_str).map(str::to_owned);
-        let coding = Coding {
-            system: system.map(str::to_owned).or_else(|| text("system")),
-            code: text("code"),
-            display: text("display"),
-        };
-        if choices.len() > MOST_OPTIONS {
-            return;
-        }
-        let value = Answer::Coding(coding);
-        let weight = weight(concept).or_else(|| property(concept));
-        match choices.iter_mut().find(|choice| choice.value.same(&value)) {
-            Some(choice) => choice.weight = choice.weight.or(weight),
-            None => choices.push(Choice { value, weight }),
-        }
-    };
-    for include in members(&set["compose"]["include"]) {
-        let concepts = members(&include["concept"]);
-        // A whole code system, a filter or another value set: more codes than are listed here.
-        whole &= !concepts.is_empty();
-        for concept in concepts {
-            add(include.get("system").and_then(Value::as_str), concept);
-        }
-    }
-    let expansion = members(&set["expansion"]["contains"]);
-    for concept in expansion {
-        add(None, concept);
-    }
-    if !(1..=MOST_OPTIONS).contains(&choices.len()) || (!whole && expansion.is_empty()) {
-        return Options::Elsewhere;
-    }
-    Options::Listed(choices)
-}
-
-/// The `itemWeight` property that R5 expansions carry.
-fn property(concept: &Value) -> Option<f64> {
-    members(&concept["extension"])
-        .iter()
-        .filter(|extension| extension.get("url").and_then(Value::as_str) == Some(PROPERTY))
-        .find(|property| {
-            extension(property, "code")
-                .and_then(|code| code.get("valueCode"))
-                .and_then(Value::as_str)
-                == Some("itemWeight")
-        })
-        .and_then(|property| extension(property, "value[x]").or(extension(property, "value")))
-        .and_then(|value| number(&value["valueDecimal"]).or_else(|| number(&value["valueInteger"])))
-}
-
-/// Which sum an item calculates, if it calculates.
-fn sum(given: &Value) -> Option<Sum> {
-    let text = |extension: &Value, key: &str| {
-        extension["valueExpression"].get(key).and_then(Value::as_str).map(str::to_owned)
-    };
-    let expression = text(extension(given, CALCULATED)?, "expression").unwrap_or_default();
-    let plain: String = expression.chars().filter(|c| !c.is_whitespace()).collect();
-    let summed =
-        [".answer.value.weight().sum()", ".answer.value.weight().aggregate($this+$total,0)"]
-            .iter()
-            .find_map(|end| plain.strip_suffix(end));
-    let own = given.get("linkId").and_then(Value::as_str).unwrap_or_default();
-    if let Some(from) = summed {
-        let own: String = own.chars().filter(|c| !c.is_whitespace()).collect();
-        let inside = from
-            .strip_prefix("%resource.repeat(item).where(linkId='")
-            .and_then(|rest| rest.strip_suffix("').item"));
-        return Some(match inside {
-            Some(link) if !link.contains('\'') => Sum::Inside(link.to_owned()),
-            _ if from == format!("%resource.item.where(linkId!='{own}')")
-                || from == "%resource.repeat(item)"
-                || from == "%resource.item" =>
-            {
-                Sum::Everything
-            }
-            _ => Sum::Unknown,
-        });
-    }
-    let variables: HashMap<String, String> = members(&given["extension"])
-        .iter()
-        .filter(|extension| extension.get("url").and_then(Value::as_str) == Some(VARIABLE))
-        .filter_map(|extension| Some((text(extension, "name")?, text(extension, "expression")?)))
-        .collect();
-    Some(of_variables(&plain, &variables).map_or(Sum::Unknown, Sum::Of))
-}
-
-/// `iif(%answered, iif(%q1.exists(), %q1, 0) + …, …)` or `%q1 + %q2`: the questions it adds up.
-fn of_variables(plain: &str, variables: &HashMap<String, String>) -> Option<Vec<String>> {
-    if !plain.contains('+') || plain.contains(['*', '/', '-', '&', '|']) {
-        return None;
-    }
-    let mut links: Vec<String> = vec![];
-    for mention in plain.split('%').skip(1) {
-        let name: String =
-            mention.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        let read = variables.get(&name)?.strip_prefix("%questionnaire.item.where(linkId = '");
-        // The guard of `iif` is a variable too, and adds nothing.
-        let Some(read) = read else { continue };
-        let (link, _) = read.split_once('\'')?;
-        if !links.iter().any(|known| known == link) {
-            links.push(link.to_owned());
-        }
-    }
-    (!links.is_empty()).then_some(links)
 }
 
 #[cfg(test)]
@@ -592,30 +454,5 @@ mod tests {
         assert!(wrong(deep)[0].ends_with("is nested more than 20 deep"));
         let long = Questionnaire::parse(&" ".repeat(1024 * 1024 + 1)).unwrap_err();
         assert_eq!(long[0].why, "is longer than 1 MiB");
-    }
-
-    #[test]
-    fn only_the_known_sums_are_recognised() {
-        let sum_of = |expression: &str| {
-            sum(&json!({ "linkId": "t", "extension": [
-                { "url": VARIABLE, "valueExpression": { "name": "q_1",
-                    "expression": "%questionnaire.item.where(linkId = '/a').answerOption.valueDecimal" } },
-                { "url": VARIABLE, "valueExpression": { "name": "any", "expression": "%q_1.exists()" } },
-                { "url": CALCULATED, "valueExpression": { "expression": expression } }] }))
-            .unwrap()
-        };
-        let everything = "%resource.item.where(linkId!='t').answer.value.weight().sum()";
-        assert_eq!(sum_of(everything), Sum::Everything);
-        let inside = "%resource.repeat(item).where(linkId='1.0').item.answer.value.weight().aggregate($this + $total, 0)";
-        assert_eq!(sum_of(inside), Sum::Inside("1.0".to_owned()));
-        assert_eq!(
-            sum_of("iif(%any, iif(%q_1.exists(), %q_1, 0) + 0, {})"),
-            Sum::Of(vec!["/a".to_owned()])
-        );
-        assert_eq!(sum_of("%q_1 * 2 + %q_1"), Sum::Unknown);
-        assert_eq!(
-            sum_of("%resource.item.where(linkId!='x').answer.value.weight().sum()"),
-            Sum::Unknown
-        );
     }
 }

@@ -1,23 +1,14 @@
 //! Real Questionnaires and responses, and ours, through reading, checking and scoring.
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::questionnaire::Policy;
 
-/// The published files, or `None` with a word on it where they are not at hand.
+/// A published file, or `None` with a word on it where the data sets are not at hand.
 fn published(name: &str) -> Option<String> {
-    let root = std::env::var("CASEWARD_TEST_DATA").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let read = fs::read_to_string(root.join("assessments").join(name));
-    if read.is_err() {
-        assert!(std::env::var_os("CI").is_none(), "the test data is missing");
-        println!("skipped: no test data at {}", root.display());
-    }
-    read.ok()
+    caseward_testkit::data(&format!("assessments/{name}")).map(|at| fs::read_to_string(at).unwrap())
 }
 
 fn read(text: &str) -> Questionnaire {
