@@ -16,7 +16,7 @@ use tracing::{Instrument, warn};
 use crate::{
     deadline,
     policy::{self, Method, Methods, Roles},
-    telemetry,
+    telemetry::{self, Calls, code_name},
     token::{self, Verifier},
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) roles: Roles,
     pub(crate) clock: Clock,
     pub(crate) admission: Arc<Semaphore>,
+    pub(crate) calls: Calls,
 }
 
 impl Guard {
@@ -90,9 +91,9 @@ impl Guard {
         }
         if !method.mutates {
             // The beginning is on disk; the end may follow the answer. A begin without an end is an abandoned read.
-            tokio::spawn(async move { self.audit(&ctx, Entry::end(&ctx, name_of(code))).await });
+            tokio::spawn(async move { self.audit(&ctx, Entry::end(&ctx, code_name(code))).await });
         } else if !ctx.record.is_settled()
-            && let Err(error) = self.audit(&ctx, Entry::whole(&ctx, name_of(code))).await
+            && let Err(error) = self.audit(&ctx, Entry::whole(&ctx, code_name(code))).await
         {
             return Status::from(error).into_http();
         }
@@ -118,11 +119,18 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
         return Status::unimplemented("no such method").into_http();
     };
     let start = Instant::now();
-    let response = match telemetry::call_span(method.service, method.path, req.headers()) {
-        Some(span) => admit(guard, method, req, next).instrument(span).await,
+    let name = method.path.trim_start_matches('/');
+    let calls = guard.shared.calls.clone();
+    let response = match telemetry::sampled(req.headers()) {
+        Some(parent) => {
+            let span = parent.server(name);
+            let response = admit(guard, method, req, next).instrument(span.clone()).await;
+            telemetry::finish(&span, code_of(&response));
+            response
+        }
         None => admit(guard, method, req, next).await,
     };
-    telemetry::record_call(method.path, name_of(code_of(&response)), start.elapsed());
+    calls.record(name, code_of(&response), start.elapsed());
     response
 }
 
@@ -133,7 +141,7 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
         let permit = permit.map_err(|_| Error::Unavailable("too many calls at once; try again"))?;
         strip(req.headers_mut());
         let caller = guard.caller(req.headers()).await?;
-        let trace = telemetry::traceparent(req.headers());
+        let trace = telemetry::traceparent();
         let ctx = Ctx {
             caller: Arc::new(caller),
             clock: guard.shared.clock.clone(),
@@ -142,7 +150,7 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
         };
         if !policy::covers(&ctx.caller.permissions, &method.permission) {
             if method.phi {
-                guard.audit(&ctx, Entry::whole(&ctx, name_of(Code::PermissionDenied))).await?;
+                guard.audit(&ctx, Entry::whole(&ctx, code_name(Code::PermissionDenied))).await?;
             }
             return Err(Error::Denied);
         }
@@ -185,28 +193,6 @@ fn strip(headers: &mut HeaderMap) {
 /// The status of a unary answer: an error stands in the headers, success in the trailers.
 fn code_of(response: &Response) -> Code {
     Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
-}
-
-fn name_of(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 /// Ends a read that nobody waits for.

@@ -27,7 +27,7 @@ use crate::{
     guard::Shared,
     health,
     settings::{Common, Layers},
-    telemetry::{self, Telemetry},
+    telemetry::{self, Calls},
     token::Verifier,
     transport::Peers,
 };
@@ -59,6 +59,7 @@ impl Process {
             roles: settings.roles.clone(),
             clock: clock.clone(),
             admission: Arc::new(Semaphore::new(settings.limits.in_flight)),
+            calls: Calls::new(),
         });
         let bus = Bus::connect(&settings.bus).await?;
         let (life, peers) = (Life::default(), Peers::default());
@@ -198,15 +199,30 @@ where
     T: DeserializeOwned,
     F: AsyncFnOnce(T, &mut Process) -> anyhow::Result<()>,
 {
+    let file = std::env::args_os().nth(1);
+    let layers = Layers::load(file.as_deref().map(Path::new), &[defaults])?;
+    let common = layers.common()?;
+    let telemetry = telemetry::start(&common.telemetry(), name)?;
+    let lived = live(name, layers, common, start).await;
+    telemetry.stop().await;
+    lived
+}
+
+async fn live<T, F>(
+    name: &'static str,
+    layers: Layers,
+    common: Common,
+    start: F,
+) -> anyhow::Result<()>
+where
+    T: DeserializeOwned,
+    F: AsyncFnOnce(T, &mut Process) -> anyhow::Result<()>,
+{
     #[derive(serde::Deserialize)]
     struct Listen {
         listen: SocketAddr,
     }
 
-    let file = std::env::args_os().nth(1);
-    let layers = Layers::load(file.as_deref().map(Path::new), &[defaults])?;
-    let common = layers.common()?;
-    let telemetry: Telemetry = telemetry::start(&common, name)?;
     let Listen { listen } = layers.section(name)?;
     common.check(listen)?;
     let drain = common.drain();
@@ -214,9 +230,7 @@ where
     start(layers.section(name)?, &mut process).await?;
     process.bind_peers()?;
     process.listen(listen, process.routes().prepare()).await?;
-    process.life.run(drain).await?;
-    telemetry.stop();
-    Ok(())
+    process.life.run(drain).await
 }
 
 /// Who this process is when it calls another service and no caller waits.

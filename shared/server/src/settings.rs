@@ -10,7 +10,7 @@ use caseward_core::{Clock, Time};
 use config::{Config, Environment, File, FileFormat};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{policy::Roles, token::Auth};
+use crate::{policy::Roles, telemetry, token::Auth};
 
 /// The defaults that every process shares, which are also their documentation.
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
@@ -167,9 +167,9 @@ pub struct Otlp {
 #[serde(deny_unknown_fields)]
 pub struct Log {
     /// `text` or `json`.
-    pub format: String,
+    pub format: telemetry::Format,
     /// `error`, `warn` or `info`.
-    pub level: String,
+    pub level: telemetry::Level,
 }
 
 /// How much at once.
@@ -205,6 +205,17 @@ pub struct ServiceSettings {
 }
 
 impl Common {
+    /// What is told of this process, and to whom.
+    pub fn telemetry(&self) -> telemetry::Settings {
+        let endpoint = Some(self.otlp.endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
+        telemetry::Settings {
+            endpoint,
+            sample_ratio: self.otlp.sample_ratio,
+            log_format: self.log.format,
+            level: self.log.level,
+        }
+    }
+
     /// How long a stopping process waits for calls in flight.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
