@@ -12,7 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde::Deserialize;
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ impl Acceptor {
     }
 
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = interval(CHECK);
+        let mut ticks = interval_at(Instant::now() + CHECK, CHECK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.reload().await {
