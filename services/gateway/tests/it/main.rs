@@ -5,3 +5,4 @@ mod about;
 mod grpc;
 mod peer;
 mod rest;
+mod wire;

@@ -64,7 +64,7 @@ impl Peer {
 
     async fn answer(&self, req: Request<Body>) -> Response<Body> {
         let (parts, body) = req.into_parts();
-        let path = parts.uri.to_string();
+        let path = parts.uri.path_and_query().map_or(String::new(), ToString::to_string);
         let bytes = body.collect().await.unwrap().to_bytes();
         if path == "/grpc.health.v1.Health/Check" {
             let status = if *self.down.lock().unwrap() { 2 } else { 1 };
