@@ -111,6 +111,11 @@ impl Error {
         }
     }
 
+    /// Whether the same work may succeed later, through no change of its own.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.code(), Code::Unavailable | Code::ResourceExhausted)
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             Error::Invalid(_) => "INVALID_FIELDS",

@@ -1,0 +1,75 @@
+//! Holding a lease for as long as some work runs.
+use std::{future::Future, time::Duration};
+
+use caseward_store::{Store, lease};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+/// How often a replica that does not hold the lease asks for it, and how long a failed work rests.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Runs `work` while this replica holds the lease `name`, again and again until `stop`.
+///
+/// The work is dropped where it stands when the lease is lost or `stop` comes, so it must be safe to repeat.
+pub(crate) async fn hold<F, Fut>(store: &Store, name: &str, stop: &CancellationToken, work: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let holder = Uuid::now_v7();
+    let mut idle = false;
+    loop {
+        if idle {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(ASK) => {}
+            }
+        }
+        idle = true;
+        let asked = Instant::now();
+        match lease::take(store, name, holder).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) => {
+                warn!(lease = name, %error, "a lease could not be asked for");
+                continue;
+            }
+        }
+        debug!(lease = name, "took the lease");
+        tokio::select! {
+            // Renewal is polled beside the work: it may need a connection that the work holds.
+            () = lost(store, name, holder, asked) => {
+                warn!(lease = name, "lost the lease");
+                continue;
+            }
+            ended = work() => if let Err(error) = ended {
+                warn!(lease = name, error = format!("{error:#}"), "ended early; will start again");
+            },
+            () = stop.cancelled() => {}
+        }
+        if let Err(error) = lease::release(store, name, holder).await {
+            debug!(lease = name, %error, "could not release the lease; it ends by itself");
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Renews the lease; returns once another may hold it.
+async fn lost(store: &Store, name: &str, holder: Uuid, taken: Instant) {
+    let term = lease::TERM.unsigned_abs();
+    let mut taken = taken;
+    loop {
+        sleep(term / 3).await;
+        let asked = Instant::now();
+        let left = (taken + term).saturating_duration_since(asked);
+        match tokio::time::timeout(left, lease::take(store, name, holder)).await {
+            Ok(Ok(true)) => taken = asked,
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => warn!(lease = name, %error, "a lease could not be renewed"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Forgets what is past its time, once in a while.
+use std::time::Duration;
+
+use caseward_core::Clock;
+use caseward_store::{Store, lease};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// The sweeper of one service's database.
+#[derive(Debug)]
+pub struct Sweeper {
+    store: Store,
+    clock: Clock,
+}
+
+impl Sweeper {
+    /// The sweeper of `store`.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        Sweeper { store, clock }
+    }
+
+    /// Sweeps at start and then hourly until `stop`. The lease is not renewed: two that sweep do no harm.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let holder = Uuid::now_v7();
+        loop {
+            let swept = match lease::take(&self.store, "sweeper", holder).await {
+                Ok(true) => self.store.sweep(self.clock.now()).await,
+                taken => taken.map(|_| ()),
+            };
+            if let Err(error) = swept {
+                warn!(%error, "could not sweep; will try again in an hour");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+}
