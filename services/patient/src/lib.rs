@@ -24,7 +24,7 @@ pub type Settings = ServiceSettings;
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
     let store = open(&settings, &process.settings).await?;
     let patients = grpc::Patients { store: store.clone() };
-    process.serve(Service::new(NAME, Some(store)).add(PatientServiceServer::new(patients)))
+    process.serve(Service::new(NAME, Some(store)).with(PatientServiceServer::new(patients)))
 }
 
 /// Opens the database of this service.

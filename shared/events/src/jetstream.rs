@@ -23,7 +23,7 @@ use async_nats::{
         stream::{self, StorageType, Stream},
     },
 };
-use caseward_core::{Error, Result, Time};
+use caseward_core::{Clock, Error, Result, Time};
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -340,6 +340,38 @@ impl fmt::Debug for Bus {
         f.write_str("jetstream::Bus")
     }
 }
+
+/// Beside the stream, whose subjects begin with `caseward.`: a moment that is past is of no use to a late reader.
+const CLOCK: &str = "caseward-clock";
+
+impl Bus {
+    /// Tells every process of the deployment what time its simulated clock shows.
+    pub async fn tell_time(&self, now: Time) -> Result<()> {
+        let payload = now.micros().to_be_bytes().to_vec().into();
+        let told = async {
+            self.inner.client.publish(CLOCK, payload).await.map_err(|_| DOWN)?;
+            self.inner.client.flush().await.map_err(|_| DOWN)
+        };
+        told.await
+    }
+
+    /// Keeps a simulated `clock` with the deployment's until `stop`.
+    pub async fn follow_time(self, clock: Clock, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut told = self.inner.client.subscribe(CLOCK).await?;
+        loop {
+            let message = tokio::select! {
+                message = told.next() => message,
+                () = stop.cancelled() => return Ok(()),
+            };
+            let Some(message) = message else { return Ok(()) };
+            if let Ok(micros) = <[u8; 8]>::try_from(&message.payload[..]) {
+                clock.follow(Time::from_micros(i64::from_be_bytes(micros)));
+            }
+        }
+    }
+}
+
+const DOWN: Error = Error::Unavailable("the bus does not answer; try again");
 
 #[cfg(test)]
 mod tests {

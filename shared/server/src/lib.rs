@@ -1,5 +1,6 @@
 //! What every process of Caseward is made of: settings, the guard before each call, peers, health, a life.
 pub mod accept;
+mod clock;
 mod deadline;
 mod guard;
 mod health;

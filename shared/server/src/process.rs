@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use caseward_api::access::v1::clock_service_server::ClockServiceServer;
 use caseward_core::{Caller, Clock, Ctx};
-use caseward_events::Bus;
+use caseward_events::{Bus, Consumer, Handler, Relay, Settle, Sweeper, Timers};
 use caseward_store::Store;
 use serde::de::DeserializeOwned;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     Guard, Life, Transport, accept,
+    clock::Clocks,
     guard::Shared,
     health,
     settings::{Common, Layers},
@@ -47,6 +49,7 @@ pub struct Process {
     guards: Arc<Shared>,
     peers: Peers,
     served: Vec<(&'static str, Vec<&'static str>, Routes)>,
+    settle: Settle,
 }
 
 impl Process {
@@ -63,7 +66,9 @@ impl Process {
         });
         let bus = Bus::connect(&settings.bus).await?;
         let (life, peers) = (Life::default(), Peers::default());
-        Ok(Process { settings, clock, bus, life, verifier, guards, peers, served: vec![] })
+        let settle =
+            Settle { clock: clock.clone(), bus: bus.clone(), relays: vec![], timers: vec![] };
+        Ok(Process { settings, clock, bus, life, verifier, guards, peers, served: vec![], settle })
     }
 
     /// A way to call the service whose section is `name`, here or elsewhere. To be called on somebody's behalf:
@@ -74,13 +79,50 @@ impl Process {
 
     /// Puts `service` behind the guard and makes it known to its peers.
     pub fn serve(&mut self, service: Service) -> anyhow::Result<()> {
-        let Service { name, store, routes, names, reporter } = service;
+        let Service { name, store, routes, names, reporter, consumers, handlers } = service;
         let keep = health::keep(reporter, names.clone(), store.clone(), self.life.stopping());
         self.life.spawn("health", keep);
+        if let Some(store) = &store {
+            self.events(name, store, consumers, handlers);
+        }
         let routes = Guard::new(self.guards.clone(), store)?.protect(routes.routes()).prepare();
         self.peers.bind(name, Transport::local(routes.clone()));
         self.served.push((name, names, routes));
         Ok(())
+    }
+
+    /// Sets in motion what a service with a database does by itself: its events leave, events reach it, its timers
+    /// fire, what is past its time is forgotten.
+    fn events(
+        &mut self,
+        name: &'static str,
+        store: &Store,
+        consumers: Vec<Consumer>,
+        handlers: Vec<Handler>,
+    ) {
+        let (clock, stop) = (&self.clock, self.life.stopping());
+        let relay = Relay::new(name, store.clone(), self.bus.clone(), clock.clone());
+        let timers = Timers::new(name, store.clone(), clock.clone(), handlers);
+        for consumer in consumers {
+            let subscription = self.bus.subscribe(store.clone(), clock.clone(), consumer);
+            self.life.spawn("consumer", subscription.run(stop.clone()));
+        }
+        self.life.spawn("relay", relay.clone().run(stop.clone()));
+        self.life.spawn("timers", timers.clone().run(stop.clone()));
+        self.life.spawn("sweeper", Sweeper::new(store.clone(), clock.clone()).run(stop));
+        self.settle.relays.push(relay);
+        self.settle.timers.push(timers);
+    }
+
+    /// Serves the deployment's clock from this process.
+    pub fn serve_clock(&mut self) -> anyhow::Result<()> {
+        let clocks = Clocks { clock: self.clock.clone(), settle: self.settle.clone() };
+        self.serve(Service::new("clock", None).with(ClockServiceServer::new(clocks)))
+    }
+
+    /// All that moves by itself in this process.
+    pub fn settle(&self) -> &Settle {
+        &self.settle
     }
 
     /// The sections and gRPC services of this process.
@@ -101,13 +143,19 @@ impl Process {
         }
     }
 
-    /// Binds every peer that is not in this process to its address.
-    pub fn bind_peers(&self) -> anyhow::Result<()> {
+    /// Binds every peer that is not in this process to its address, and lets events flow: every consumer of this
+    /// process is known by now.
+    pub fn ready(&self) -> anyhow::Result<()> {
         for name in self.peers.unbound() {
             let Some(address) = self.settings.peer(name) else {
                 bail!("the service `{name}` is not in this process; set peers.{name}");
             };
             self.peers.bind(name, Transport::remote(address.parse().context("a peer's address")?));
+        }
+        self.bus.open();
+        if let (Bus::JetStream(bus), true) = (&self.bus, self.clock.is_simulated()) {
+            let follow = bus.clone().follow_time(self.clock.clone(), self.life.stopping());
+            self.life.spawn("clock", follow);
         }
         Ok(())
     }
@@ -164,6 +212,8 @@ pub struct Service {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
     reporter: HealthReporter,
+    consumers: Vec<Consumer>,
+    handlers: Vec<Handler>,
 }
 
 impl Service {
@@ -172,11 +222,19 @@ impl Service {
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut routes = RoutesBuilder::default();
         routes.add_service(health);
-        Service { name, store, routes, names: vec![], reporter }
+        Service {
+            name,
+            store,
+            routes,
+            names: vec![],
+            reporter,
+            consumers: vec![],
+            handlers: vec![],
+        }
     }
 
     /// Adds one gRPC service.
-    pub fn add<S>(mut self, service: S) -> Self
+    pub fn with<S>(mut self, service: S) -> Self
     where
         S: tower::Service<http::Request<Body>, Error = Infallible>
             + NamedService
@@ -189,6 +247,18 @@ impl Service {
     {
         self.names.push(S::NAME);
         self.routes.add_service(service);
+        self
+    }
+
+    /// Adds a reader of events. Its effects are in the service's database.
+    pub fn consume(mut self, consumer: Consumer) -> Self {
+        self.consumers.push(consumer);
+        self
+    }
+
+    /// Adds what is done when a timer of the service's database comes due.
+    pub fn on_timer(mut self, handler: Handler) -> Self {
+        self.handlers.push(handler);
         self
     }
 }
@@ -228,7 +298,7 @@ where
     let drain = common.drain();
     let mut process = Process::new(common).await?;
     start(layers.section(name)?, &mut process).await?;
-    process.bind_peers()?;
+    process.ready()?;
     process.listen(listen, process.routes().prepare()).await?;
     process.life.run(drain).await
 }

@@ -11,7 +11,7 @@ async fn start(dir: &std::path::Path) -> (Process, PatientServiceClient<Transpor
     let layers = layers.with("data", dir.to_str().unwrap()).unwrap();
     let mut process = Process::new(layers.common().unwrap()).await.unwrap();
     caseward_patient::start(layers.section("patient").unwrap(), &mut process).await.unwrap();
-    process.bind_peers().unwrap();
+    process.ready().unwrap();
     VERIFIER.set(process.verifier().clone()).unwrap();
     let client = PatientServiceClient::new(process.peer("patient"));
     (process, client)
