@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
 
@@ -20,7 +20,8 @@ pub struct Record {
     trace: String,
     patients: Mutex<BTreeSet<Uuid>>,
     rows: AtomicU32,
-    settled: AtomicBool,
+    /// How many rows the audit log knows of, plus one; 0 while it knows nothing.
+    settled: AtomicU32,
 }
 
 impl Record {
@@ -32,7 +33,7 @@ impl Record {
             trace: String::new(),
             patients: Mutex::default(),
             rows: AtomicU32::new(0),
-            settled: AtomicBool::new(false),
+            settled: AtomicU32::new(0),
         }
     }
 
@@ -68,19 +69,30 @@ impl Record {
         self.patients.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
+    /// The patients seen so far, as a table keeps them: ids, separated by spaces.
+    pub fn patients_text(&self) -> String {
+        let patients: Vec<String> = self.patients().iter().map(Uuid::to_string).collect();
+        patients.join(" ")
+    }
+
     /// How many rows that concern patients were seen so far.
     pub fn rows(&self) -> u32 {
         self.rows.load(Relaxed)
     }
 
-    /// Notes that the record is on the audit log, complete.
-    pub fn settle(&self) {
-        self.settled.store(true, Relaxed);
+    /// Takes back the rows beyond `rows`: they were counted by work that is about to run again.
+    pub fn recount(&self, rows: u32) {
+        self.rows.store(rows, Relaxed);
     }
 
-    /// Whether the record is on the audit log, complete.
+    /// Notes that the audit log holds all that was seen so far.
+    pub fn settle(&self) {
+        self.settled.store(self.rows().saturating_add(1), Relaxed);
+    }
+
+    /// Whether the audit log holds the record, and nothing was seen since.
     pub fn is_settled(&self) -> bool {
-        self.settled.load(Relaxed)
+        self.settled.load(Relaxed) == self.rows().saturating_add(1)
     }
 }
 

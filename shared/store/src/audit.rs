@@ -78,9 +78,13 @@ impl Entry {
         Self::new(ctx, "WHOLE", outcome)
     }
 
+    /// Whether the record is complete with it.
+    pub(crate) fn is_last(&self) -> bool {
+        self.phase != "BEGIN"
+    }
+
     fn new(ctx: &Ctx, phase: &'static str, outcome: &str) -> Self {
         let record: &Record = &ctx.record;
-        let patients: Vec<String> = record.patients().iter().map(Uuid::to_string).collect();
         Entry {
             record: record.id(),
             phase,
@@ -90,7 +94,7 @@ impl Entry {
             roles: ctx.caller.roles.join(" "),
             method: record.method(),
             purpose: ctx.caller.purpose.code(),
-            patients: patients.join(" "),
+            patients: record.patients_text(),
             rows: record.rows().into(),
             outcome: outcome.to_owned(),
         }

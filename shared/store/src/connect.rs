@@ -59,9 +59,9 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Pools> {
 }
 
 async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
-    let options = |connections: u32, idle: u32| {
+    let options = |connections: u32, reads_only: &'static str| {
         let mut options = base(settings, connections);
-        options.min_connections(idle).map_sqlx_sqlite_opts(|sqlite| {
+        options.min_connections(1).map_sqlx_sqlite_opts(move |sqlite| {
             sqlite
                 .create_if_missing(true)
                 .foreign_keys(true)
@@ -71,10 +71,11 @@ async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
                 .pragma("trusted_schema", "OFF")
                 .pragma("cache_size", "-16384")
                 .pragma("mmap_size", "268435456")
+                .pragma("query_only", reads_only)
         });
         options
     };
-    let write = Database::connect(options(1, 1)).await.context("opening the database")?;
+    let write = Database::connect(options(1, "OFF")).await.context("opening the database")?;
     let synchronous = pragma(&write, "synchronous").await?;
     if synchronous != 2 {
         bail!(
@@ -82,7 +83,7 @@ async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
         );
     }
     let read =
-        Database::connect(options(settings.readers, 1)).await.context("opening the database")?;
+        Database::connect(options(settings.readers, "ON")).await.context("opening the database")?;
     Ok(Pools { read, write, writers: 1 })
 }
 

@@ -2,7 +2,7 @@
 use caseward_core::{Result, Time};
 use sea_orm::{ActiveValue::Set, entity::prelude::*};
 
-use crate::scope::{Db, Tx};
+use crate::scope::Db;
 
 /// One event that one consumer handled.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -23,8 +23,12 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
-pub(crate) async fn is_handled(tx: &Tx, consumer: &str, event: Uuid) -> Result<bool> {
-    Ok(Entity::find_by_id((consumer.to_owned(), event)).one(&tx.db).await?.is_some())
+pub(crate) async fn is_handled(
+    db: &impl ConnectionTrait,
+    consumer: &str,
+    event: Uuid,
+) -> Result<bool> {
+    Ok(Entity::find_by_id((consumer.to_owned(), event)).one(db).await?.is_some())
 }
 
 pub(crate) fn row(consumer: &str, event: Uuid, at: Time) -> ActiveModel {

@@ -3,6 +3,10 @@
 //! `Store::read` gives a [`Scope`], `Store::write` a [`Tx`]; there is no third way to a table. What must be
 //! atomic with a change (its events, its transitions, its audit record, its reply) is gathered by the `Tx`
 //! and written at commit.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tables of this crate are no resources; each function takes the scope that it needs"
+)]
 pub mod audit;
 mod connect;
 pub mod inbox;

@@ -1,6 +1,6 @@
 //! Replies kept by request id, so that a request sent twice acts once (AIP-155).
 use aws_lc_rs::digest::{SHA256, digest};
-use caseward_core::{Error, Result, Time};
+use caseward_core::{Ctx, Error, Result, Time};
 use sea_orm::{ActiveValue::Set, entity::prelude::*};
 
 use crate::scope::Tx;
@@ -22,6 +22,8 @@ pub struct Model {
     pub digest: Vec<u8>,
     /// The reply.
     pub reply: Vec<u8>,
+    /// Whose data it holds: ids of patients, separated by spaces.
+    pub patients: String,
     /// When it was given.
     pub created_at: Time,
 }
@@ -46,14 +48,27 @@ impl Key {
         Key { id, digest: digest(&SHA256, &whole).as_ref().to_vec() }
     }
 
-    /// The reply that was given to this request before.
+    /// The reply that was given to this request before. To give it again is to show what it holds again.
     pub(crate) async fn earlier(&self, tx: &Tx) -> Result<Option<Vec<u8>>> {
-        let key = (tx.ctx.organization(), tx.ctx.subject().to_owned(), self.id);
-        match Entity::find_by_id(key).one(&tx.db).await? {
+        match self.row(&tx.ctx, &tx.db).await? {
             None => Ok(None),
-            Some(row) if row.digest == self.digest => Ok(Some(row.reply)),
+            Some(row) if row.digest == self.digest => {
+                let patients = row.patients.split(' ').filter_map(|id| id.parse().ok());
+                patients.for_each(|patient| tx.ctx.record.saw(patient));
+                Ok(Some(row.reply))
+            }
             Some(_) => Err(Error::invalid("request_id", "was used for another request")),
         }
+    }
+
+    /// Whether a reply is kept under this key.
+    pub(crate) async fn is_kept(&self, ctx: &Ctx, db: &impl ConnectionTrait) -> Result<bool> {
+        Ok(self.row(ctx, db).await?.is_some())
+    }
+
+    async fn row(&self, ctx: &Ctx, db: &impl ConnectionTrait) -> Result<Option<Model>> {
+        let key = (ctx.organization(), ctx.subject().to_owned(), self.id);
+        Ok(Entity::find_by_id(key).one(db).await?)
     }
 
     /// Keeps the reply. Where two replicas race, the primary key lets one commit; the other runs again.
@@ -64,6 +79,7 @@ impl Key {
             request_id: Set(self.id),
             digest: Set(self.digest.clone()),
             reply: Set(reply),
+            patients: Set(tx.ctx.record.patients_text()),
             created_at: Set(tx.ctx.now()),
         };
         tx.side(|side| side.replay.push(row));

@@ -114,11 +114,12 @@ impl Store {
 
     /// Puts `entry` on the audit log and answers when it is on disk.
     pub async fn audit(&self, ctx: &Ctx, entry: audit::Entry) -> Result<()> {
-        self.enqueue(ctx, Once::Always, move |tx: Tx| {
-            tx.side(|side| side.audit.push(entry.clone()));
-            async { Ok(()) }
-        })
-        .await
+        let last = entry.is_last();
+        let () = self.enqueue(ctx, Once::Entry(entry), |_| async { Ok(()) }).await?;
+        if last {
+            ctx.record.settle();
+        }
+        Ok(())
     }
 
     /// Whether the database answers.
@@ -159,7 +160,9 @@ impl Store {
         R: Message + Default + 'static,
     {
         let (waiting, answer) = oneshot::channel();
-        let unit = Unit { ctx: ctx.clone(), once, work, answer: None, waiting };
+        let rows = ctx.record.rows();
+        let unit =
+            Unit { ctx: ctx.clone(), once, work, answer: None, rows, audited: false, waiting };
         let Ok(sent) =
             tokio::time::timeout(ctx.left(), self.inner.queue.send(Box::new(unit))).await
         else {

@@ -21,6 +21,9 @@ use crate::{
 /// How many requests share a transaction at most.
 const GROUP: usize = 128;
 
+/// How many rows one statement inserts at most: SQLite takes 32,766 values, and a row has up to 14.
+const ROWS: usize = 1000;
+
 /// A unit of work that waits for its transaction. It may be run again, so it owns what it needs.
 pub(crate) trait Job: Send {
     /// Runs the work, keeps the answer, gives the rows that commit beside it.
@@ -28,6 +31,11 @@ pub(crate) trait Job: Send {
         &mut self,
         txn: Arc<DatabaseTransaction>,
     ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>>;
+    /// Whether what it is to do once was done by another meanwhile.
+    fn is_done(
+        &self,
+        db: DatabaseConnection,
+    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + '_>>;
     /// Whether nobody waits any more.
     fn is_late(&self) -> bool;
     /// Hands the kept answer, or the error, to whoever waits.
@@ -64,33 +72,50 @@ impl Writer {
         for job in late {
             job.finish(Err(Error::Deadline));
         }
-        if jobs.len() > 1 && self.attempt(&mut jobs).await.is_ok() {
-            for job in jobs {
-                job.finish(Ok(()));
+        if jobs.len() > 1 {
+            match self.attempt(&mut jobs).await {
+                Ok(()) => return jobs.into_iter().for_each(|job| job.finish(Ok(()))),
+                // Whether it was done is not known, so none may be done again.
+                Err(Failure::Unknown) => {
+                    return jobs.into_iter().for_each(|job| job.finish(Err(unknown())));
+                }
+                Err(Failure::Undone(_)) => {}
             }
-            return;
         }
         for mut job in jobs {
-            let outcome = match self.attempt(std::slice::from_mut(&mut job)).await {
-                // Another writer kept a reply or handled an event at the same moment: now it is there to find.
-                Err(Error::AlreadyExists(what)) if what == RACE => {
-                    self.attempt(std::slice::from_mut(&mut job)).await
-                }
-                outcome => outcome,
-            };
+            let outcome = self.alone(&mut job).await;
             job.finish(outcome);
         }
     }
 
-    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
-        let txn = Arc::new(self.db.begin_with_options(immediate()).await?);
+    async fn alone(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
+        let refused = match self.attempt(std::slice::from_mut(job)).await {
+            Ok(()) => return Ok(()),
+            Err(Failure::Unknown) => return Err(unknown()),
+            Err(Failure::Undone(refused)) => refused,
+        };
+        // The same request, sent to two replicas, trips over its own effect: a name that is taken, a revision
+        // that is gone. Where the reply is there by now, that reply is the answer.
+        if !job.is_done(self.db.clone()).await.unwrap_or(false) {
+            return Err(refused);
+        }
+        match self.attempt(std::slice::from_mut(job)).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Unknown) => Err(unknown()),
+            Err(Failure::Undone(refused)) => Err(refused),
+        }
+    }
+
+    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let txn = self.db.begin_with_options(immediate()).await.map_err(Error::from)?;
+        let txn = Arc::new(txn);
         let mut side = Side::default();
         for job in jobs {
             match job.run(txn.clone()).await {
                 Ok(rows) => side.absorb(rows),
                 Err(error) => {
                     undo(txn).await;
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }
@@ -98,18 +123,41 @@ impl Writer {
         let mut chain = self.chain.clone();
         if let Err(error) = side.insert(&txn, &mut chain).await {
             undo(txn).await;
-            return Err(error);
+            return Err(error.into());
         }
         // A piece of work that kept its `Tx` would write after the commit.
         let txn =
             Arc::try_unwrap(txn).map_err(|_| Error::internal("a transaction outlived its work"))?;
-        txn.commit().await?;
+        if let Err(error) = txn.commit().await {
+            warn!(error = %Error::from(error), "the outcome of a commit is not known");
+            // The next place in the chain may be taken or not, so this chain ends here.
+            self.chain = audit::Chain::new();
+            return Err(Failure::Unknown);
+        }
         self.chain = chain;
         if published {
             self.committed.notify_one();
         }
         Ok(())
     }
+}
+
+/// Why a transaction did not commit for sure.
+enum Failure {
+    /// Nothing was done.
+    Undone(Error),
+    /// The answer to `COMMIT` was not `OK`, or did not come.
+    Unknown,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Undone(error)
+    }
+}
+
+fn unknown() -> Error {
+    Error::internal("the outcome of a commit is not known")
 }
 
 /// Ends a transaction by its own word; a dropped one would be ended by the next owner of its connection.
@@ -129,9 +177,6 @@ fn immediate() -> TransactionOptions {
     }
 }
 
-/// Marks the unique violation of a side row, which only a race can cause.
-const RACE: &str = "the reply of this request";
-
 impl Side {
     fn absorb(&mut self, other: Side) {
         self.outbox.extend(other.outbox);
@@ -142,8 +187,8 @@ impl Side {
     }
 
     async fn insert(self, txn: &DatabaseTransaction, chain: &mut audit::Chain) -> Result<()> {
-        rows::<replay::Entity>(txn, self.replay).await.map_err(race)?;
-        rows::<inbox::Entity>(txn, self.inbox).await.map_err(race)?;
+        rows::<replay::Entity>(txn, self.replay).await?;
+        rows::<inbox::Entity>(txn, self.inbox).await?;
         rows::<outbox::Entity>(txn, self.outbox).await?;
         rows::<transition::Entity>(txn, self.transitions).await?;
         let entries = self.audit.into_iter().map(|entry| chain.link(entry)).collect();
@@ -151,21 +196,14 @@ impl Side {
     }
 }
 
-fn race(error: Error) -> Error {
-    match error {
-        Error::AlreadyExists(_) => Error::AlreadyExists(RACE.to_owned()),
-        other => other,
-    }
-}
-
 async fn rows<E: EntityTrait>(txn: &DatabaseTransaction, rows: Vec<E::ActiveModel>) -> Result<()>
 where
     E::ActiveModel: Send,
 {
-    // A statement takes 32,766 values on SQLite, and a load of two hundred resources has as many events.
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        E::insert_many(rows.by_ref().take(1000)).exec_without_returning(txn).await?;
+        let some: Vec<_> = rows.by_ref().take(ROWS).collect();
+        E::insert_many(some).exec_without_returning(txn).await?;
     }
     Ok(())
 }
@@ -178,6 +216,8 @@ pub(crate) enum Once {
     Request(replay::Key),
     /// An event handled by a consumer.
     Event { consumer: &'static str, event: Uuid },
+    /// An entry of the audit log, which needs none about itself.
+    Entry(audit::Entry),
 }
 
 /// Work of the form that `Store::write` takes.
@@ -186,6 +226,10 @@ pub(crate) struct Unit<F, R> {
     pub(crate) once: Once,
     pub(crate) work: F,
     pub(crate) answer: Option<R>,
+    /// How many rows its call had seen before it ran.
+    pub(crate) rows: u32,
+    /// Whether the audit log tells of it when it commits.
+    pub(crate) audited: bool,
     pub(crate) waiting: oneshot::Sender<Result<R>>,
 }
 
@@ -201,6 +245,7 @@ where
         txn: Arc<DatabaseTransaction>,
     ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>> {
         Box::pin(async move {
+            self.ctx.record.recount(self.rows);
             let tx = Tx::new(self.ctx.clone(), txn);
             let (once, work, answer) = (&self.once, &self.work, &mut self.answer);
             let inner = tx.clone();
@@ -215,10 +260,28 @@ where
                 Ok(Err(_panic)) => return Err(Error::internal("a unit of work panicked")),
                 Err(_late) => return Err(Error::Deadline),
             }
-            if !self.ctx.record.is_settled() && self.ctx.record.rows() > 0 {
+            let record = &self.ctx.record;
+            self.audited = match &self.once {
+                Once::Entry(_) => false,
+                _ => record.rows() > 0 && !record.is_settled(),
+            };
+            if self.audited {
                 tx.side(|side| side.audit.push(audit::Entry::whole(&self.ctx, "OK")));
             }
             Ok(tx.side(std::mem::take))
+        })
+    }
+
+    fn is_done(
+        &self,
+        db: DatabaseConnection,
+    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + '_>> {
+        Box::pin(async move {
+            match &self.once {
+                Once::Always | Once::Entry(_) => Ok(false),
+                Once::Request(key) => key.is_kept(&self.ctx, &db).await,
+                Once::Event { consumer, event } => inbox::is_handled(&db, consumer, *event).await,
+            }
         })
     }
 
@@ -229,7 +292,9 @@ where
     fn finish(self: Box<Self>, outcome: Result<()>) {
         let answer = match (outcome, self.answer) {
             (Ok(()), Some(answer)) => {
-                self.ctx.record.settle();
+                if self.audited {
+                    self.ctx.record.settle();
+                }
                 Ok(answer)
             }
             (Ok(()), None) => Err(Error::internal("a unit of work gave no answer")),
@@ -249,6 +314,10 @@ where
 {
     match once {
         Once::Always => Ok(work(tx).await?.into()),
+        Once::Entry(entry) => {
+            tx.side(|side| side.audit.push(entry.clone()));
+            Ok(work(tx).await?.into())
+        }
         Once::Request(key) => {
             if let Some(earlier) = key.earlier(&tx).await? {
                 return R::decode(&*earlier).map_err(Error::internal);
@@ -258,7 +327,7 @@ where
             Ok(answer)
         }
         Once::Event { consumer, event } => {
-            if inbox::is_handled(&tx, consumer, *event).await? {
+            if inbox::is_handled(&tx.db, consumer, *event).await? {
                 return Ok(R::default());
             }
             let answer = work(tx.clone()).await?.into();

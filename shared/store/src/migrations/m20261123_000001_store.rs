@@ -56,7 +56,11 @@ impl MigrationTrait for Migration {
 
         let mut replay = table("replay");
         replay.col(uuid("organization")).col(text("subject")).col(uuid("request_id"));
-        replay.col(bytes("digest")).col(bytes("reply")).col(time("created_at"));
+        replay
+            .col(bytes("digest"))
+            .col(bytes("reply"))
+            .col(text("patients"))
+            .col(time("created_at"));
         manager.create_table(keyed(replay, &["organization", "subject", "request_id"])).await?;
         manager.create_index(index("replay", &["created_at"])).await?;
 
