@@ -1,1 +1,0 @@
-//! Records one by one: made, read, changed, verified, and by whom.

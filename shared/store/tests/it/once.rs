@@ -1,0 +1,168 @@
+//! A request sent twice acts once; a group of requests commits, and each member answers for itself.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use caseward_core::{Error, Reach};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    aside, call, call_in, each,
+    note::{self, Answer, Write, fresh, once, send, write},
+    number,
+};
+
+#[tokio::test]
+async fn a_request_sent_again_gets_its_first_answer() {
+    each(async |_, store| {
+        let request = fresh("one");
+        let first = write(&store, &call("ana"), &request).await.unwrap();
+        let second = write(&store, &call("ana"), &request).await.unwrap();
+        assert_eq!(first, second);
+        assert_eq!(note::titles(&store, &call("ana")).await, ["one"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_of_a_request_is_good_for_that_request_only() {
+    each(async |_, store| {
+        let request = fresh("one");
+        write(&store, &call("ana"), &request).await.unwrap();
+        let other = Write { title: "two".to_owned(), ..request.clone() };
+        let refused = write(&store, &call("ana"), &other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(matches!(refused, Error::Invalid(all) if all[0].field == "request_id"));
+        // Another caller and another tenant know nothing of it.
+        write(&store, &call("ben"), &other).await.unwrap();
+        let elsewhere = call_in(Uuid::from_u128(2), "ana", Reach::Organization);
+        write(&store, &elsewhere, &request).await.unwrap();
+        let senseless = Write { request_id: "1".to_owned(), ..request };
+        let refused = write(&store, &call("ana"), &senseless).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_request_may_be_sent_again() {
+    each(async |_, store| {
+        let request = fresh("one");
+        let refused = send(&store, request.clone(), |_| async { Err(note::refusal()) }).await;
+        assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
+        write(&store, &call("ana"), &request).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_is_forgotten_after_a_day_and_not_before() {
+    each(async |_, store| {
+        let (request, ctx) = (fresh("one"), call("ana"));
+        let first = write(&store, &ctx, &request).await.unwrap();
+        store.sweep(ctx.now() + time::Duration::hours(24)).await.unwrap();
+        assert_eq!(write(&store, &ctx, &request).await.unwrap(), first);
+        store.sweep(ctx.now() + time::Duration::hours(26)).await.unwrap();
+        let again = write(&store, &ctx, &request).await.unwrap_err();
+        assert_eq!(again.code(), Code::AlreadyExists);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_that_fails_fails_alone() {
+    each(async |database, store| {
+        let writes = (0..40).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let request = fresh(&format!("note {n}"));
+                let title = request.title.clone();
+                let work = move |tx| {
+                    let title = title.clone();
+                    async move {
+                        let row = note::create(tx, Uuid::nil(), title).await?;
+                        match n % 10 {
+                            3 => Err(note::refusal()),
+                            7 => panic!("the work of a test panics"),
+                            _ => Ok(row),
+                        }
+                    }
+                };
+                send(&store, request, work).await
+            })
+        });
+        let writes: Vec<_> = writes.collect();
+        for (n, write) in writes.into_iter().enumerate() {
+            let outcome = write.await.unwrap().map_err(|error| error.code());
+            match n % 10 {
+                3 => assert_eq!(outcome.unwrap_err(), Code::FailedPrecondition),
+                7 => assert_eq!(outcome.unwrap_err(), Code::Internal),
+                _ => assert_eq!(outcome.unwrap().title, format!("note {n}")),
+            }
+        }
+        assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM note").await, 32);
+        assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM replay").await, 32);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_past_its_deadline_is_undone_and_holds_nobody_up() {
+    each(async |database, store| {
+        let mut ctx = call("ana");
+        ctx.deadline = Instant::now() + Duration::from_millis(200);
+        let request = once("one");
+        let endless = store.write::<_, _, _, note::Model, Answer>(&ctx, &request, |tx| async {
+            note::create(tx, Uuid::nil(), "one".to_owned()).await?;
+            std::future::pending().await
+        });
+        assert_eq!(endless.await.unwrap_err().code(), Code::DeadlineExceeded);
+        let late = write(&store, &ctx, &once("late")).await.unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded);
+        write(&store, &call("ana"), &once("two")).await.unwrap();
+        assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM note").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_that_keeps_its_transaction_is_not_committed() {
+    each(async |database, store| {
+        let kept = Arc::new(std::sync::Mutex::new(None));
+        let keep = kept.clone();
+        let leak = send(&store, once("one"), move |tx| {
+            *keep.lock().unwrap() = Some(tx.clone());
+            note::create(tx, Uuid::nil(), "one".to_owned())
+        });
+        assert_eq!(leak.await.unwrap_err().code(), Code::Internal);
+        kept.lock().unwrap().take();
+        write(&store, &call("ana"), &once("two")).await.unwrap();
+        assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM note").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_has_one_effect_per_consumer() {
+    each(async |_, store| {
+        let (event, runs) = (Uuid::now_v7(), Arc::new(AtomicU32::new(0)));
+        for consumer in ["first", "second", "first", "second", "first"] {
+            let runs = runs.clone();
+            let effect = move |_| {
+                let runs = runs.clone();
+                async move {
+                    runs.fetch_add(1, SeqCst);
+                    Ok(())
+                }
+            };
+            store.handle(&call("ana"), consumer, event, effect).await.unwrap();
+        }
+        assert_eq!(runs.load(SeqCst), 2);
+    })
+    .await;
+}

@@ -1,0 +1,151 @@
+//! Of those who want the same thing at once, one gets it and the others learn so, across replicas too.
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::SeqCst},
+};
+
+use caseward_store::etag;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    aside, call, each,
+    note::{self, fresh, once, send, write},
+    number, open,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_sent_by_many_at_once_to_two_replicas_has_one_effect_and_one_answer() {
+    each(async |database, store| {
+        // SQLite is one process's, so there both replicas are one.
+        let other = if database.is_sqlite() { store.clone() } else { open(&database).await };
+        for round in 0..20 {
+            let request = fresh(&format!("round {round}"));
+            let senders: Vec<_> = (0..12)
+                .map(|n| if n % 2 == 0 { store.clone() } else { other.clone() })
+                .map(|store| (store, request.clone()))
+                .map(|(store, request)| {
+                    tokio::spawn(async move { write(&store, &call("ana"), &request).await })
+                })
+                .collect();
+            let mut answers = vec![];
+            for sender in senders {
+                answers.push(sender.await.unwrap().unwrap());
+            }
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        }
+        assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM note").await, 20);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_sent_by_many_at_once_to_two_replicas_is_made_once_and_answered_alike() {
+    each(async |database, store| {
+        let other = if database.is_sqlite() { store.clone() } else { open(&database).await };
+        let mut row = write(&store, &call("ana"), &once("round")).await.unwrap();
+        for round in 0..20 {
+            let (request, id) = (fresh(&format!("round {round}")), row.id());
+            let senders: Vec<_> = (0..12)
+                .map(|n| if n % 2 == 0 { store.clone() } else { other.clone() })
+                .map(|store| {
+                    let (request, tag) = (request.clone(), etag(row.revision));
+                    tokio::spawn(async move {
+                        let title = request.title.clone();
+                        let work = move |tx| note::rename(tx, id, title.clone(), tag.clone());
+                        send(&store, request, work).await
+                    })
+                })
+                .collect();
+            let revision = row.revision;
+            for sender in senders {
+                row = sender.await.unwrap().unwrap();
+                assert_eq!(row.revision, revision + 1);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_change_one_revision_one_wins() {
+    each(async |database, store| {
+        let other = if database.is_sqlite() { store.clone() } else { open(&database).await };
+        let mut row = write(&store, &call("ana"), &once("title")).await.unwrap();
+        for round in 0..10 {
+            let (id, tag) = (row.id(), etag(row.revision));
+            let writers: Vec<_> = (0..16)
+                .map(|n| {
+                    let store = if n % 2 == 0 { store.clone() } else { other.clone() };
+                    let (request, tag) = (fresh(&format!("{round} {n}")), tag.clone());
+                    tokio::spawn(async move {
+                        let title = request.title.clone();
+                        let work = move |tx| note::rename(tx, id, title.clone(), tag.clone());
+                        send(&store, request, work).await
+                    })
+                })
+                .collect();
+            let mut won = vec![];
+            for writer in writers {
+                match writer.await.unwrap() {
+                    Ok(answer) => won.push(answer),
+                    Err(error) => assert_eq!(error.code(), Code::Aborted),
+                }
+            }
+            assert_eq!(won.len(), 1);
+            row = won.remove(0);
+        }
+        assert_eq!(row.revision, 11);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_handed_to_two_replicas_at_once_has_one_effect() {
+    each(async |database, store| {
+        let other = if database.is_sqlite() { store.clone() } else { open(&database).await };
+        for round in 0..20 {
+            let event = Uuid::now_v7();
+            let handlers: Vec<_> = [store.clone(), other.clone(), store.clone(), other.clone()]
+                .into_iter()
+                .map(|store| {
+                    tokio::spawn(async move {
+                        let work = move |tx| async move {
+                            let title = format!("{round} {}", Uuid::now_v7());
+                            note::create(tx, Uuid::nil(), title).await.map(drop)
+                        };
+                        store.handle(&call("ana"), "test", event, work).await
+                    })
+                })
+                .collect();
+            for handler in handlers {
+                handler.await.unwrap().unwrap();
+            }
+        }
+        assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM note").await, 20);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_that_is_run_again_leaves_the_effects_of_one_run() {
+    each(async |database, store| {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        let whole = send(&store, fresh("whole"), move |tx| {
+            counted.fetch_add(1, SeqCst);
+            note::create(tx, Uuid::nil(), "whole".to_owned())
+        });
+        let broken = send(&store, fresh("no"), |_| async { Err(note::refusal()) });
+        let (whole, broken) = tokio::join!(whole, broken);
+        assert!(whole.is_ok() && broken.is_err());
+        let db = aside(&database).await;
+        assert_eq!(number(&db, "SELECT count(*) FROM note").await, 1);
+        assert_eq!(number(&db, "SELECT count(*) FROM audit").await, 1);
+        assert_eq!(number(&db, "SELECT CAST(sum(rows) AS BIGINT) FROM audit").await, 1);
+        if database.is_sqlite() {
+            assert_eq!(runs.load(SeqCst), 2, "the group was undone and each member run alone");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,57 @@
+//! The settings under which what was acknowledged is kept, and the schema that a server insists on.
+use caseward_store::{Settings, Store};
+use caseward_testkit::{Database, databases};
+use sea_orm::{ConnectionTrait, Statement};
+
+use crate::{call, each, note};
+
+#[tokio::test]
+async fn pending_migrations_are_refused_where_they_may_not_be_applied() {
+    for database in databases().await {
+        let settings = Settings { migrate: false, ..Settings::new(&database.url) };
+        let refused = Store::open::<note::Migrator>(&settings).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("migrations are pending"),
+            "{database:?}: {refused:#}"
+        );
+        crate::open(&database).await;
+        Store::open::<note::Migrator>(&settings).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_kind_is_refused() {
+    for url in ["mysql://localhost/x", "", "/tmp/x.db"] {
+        assert!(Store::open::<note::Migrator>(&Settings::new(url)).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn the_writing_connection_loses_nothing_that_was_acknowledged() {
+    each(async |database: Database, store| {
+        let wanted: &[(&str, &str)] = match database.is_sqlite() {
+            true => &[
+                ("PRAGMA journal_mode", "wal"),
+                ("SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous", "2"),
+                ("SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys", "1"),
+                ("SELECT CAST(trusted_schema AS TEXT) FROM pragma_trusted_schema", "0"),
+                ("SELECT CAST(timeout AS TEXT) FROM pragma_busy_timeout", "250"),
+            ],
+            false => &[
+                ("SHOW synchronous_commit", "on"),
+                ("SHOW statement_timeout", "30s"),
+                ("SHOW idle_in_transaction_session_timeout", "5s"),
+            ],
+        };
+        for (ask, answer) in wanted {
+            let work = move |tx: caseward_store::Tx| async move {
+                let ask = Statement::from_string(tx.db.get_database_backend(), *ask);
+                let row = tx.db.query_one_raw(ask).await.unwrap().unwrap();
+                assert_eq!(row.try_get_by_index::<String>(0).unwrap(), *answer);
+                Ok(())
+            };
+            store.task(&call("ana"), work).await.unwrap_or_else(|_| panic!("{ask}"));
+        }
+    })
+    .await;
+}

@@ -1,0 +1,118 @@
+//! What a caller may see, page by page, and that reading is only reading.
+use caseward_core::{Clock, Ctx, Page, Reach};
+use caseward_store::{Basis, Resource, Tx, relation};
+use sea_orm::ConnectionTrait;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    ORGANIZATION, call, call_in, each,
+    note::{self, Entity, once, write, write_about},
+};
+
+#[tokio::test]
+async fn a_caller_sees_the_patients_they_are_related_to_while_they_are() {
+    each(async |_, store| {
+        let (mine, other, source) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        let ana = call_in(ORGANIZATION, "ana", Reach::Related);
+        let ctx = Ctx { clock: ana.clock.clone(), ..call("boss") };
+        write_about(&store, &ctx, mine, &once("mine")).await.unwrap();
+        write_about(&store, &ctx, other, &once("other")).await.unwrap();
+        let relate = async |revision: i64, ends_in: Option<i64>| {
+            let now = ctx.now();
+            let row = relation::Model {
+                source,
+                organization: ORGANIZATION,
+                subject: "ana".to_owned(),
+                patient: mine,
+                basis: Basis::Team,
+                starts_at: now,
+                ends_at: ends_in.map(|days| now + time::Duration::days(days)),
+                revision,
+            };
+            let work = move |tx: Tx| {
+                let row = row.clone();
+                async move { relation::put(&tx, row).await }
+            };
+            store.task(&ctx, work).await.unwrap();
+        };
+        assert!(note::titles(&store, &ana).await.is_empty());
+        relate(2, Some(30)).await;
+        assert_eq!(note::titles(&store, &ana).await, ["mine"]);
+        let held = relation::between(&store.read(&ana), "ana", mine).await.unwrap();
+        assert_eq!(held[0].basis, Basis::Team);
+        // An older word of the same source changes nothing, a later one does.
+        relate(1, Some(-1)).await;
+        assert_eq!(note::titles(&store, &ana).await, ["mine"]);
+        ana.clock.advance(time::Duration::days(30));
+        assert!(note::titles(&store, &ana).await.is_empty());
+        relate(3, None).await;
+        assert_eq!(note::titles(&store, &ana).await, ["mine"]);
+        relate(4, Some(0)).await;
+        assert!(note::titles(&store, &ana).await.is_empty());
+        assert_eq!(note::titles(&store, &ctx).await, ["mine", "other"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn absent_and_not_for_you_are_the_same_answer() {
+    each(async |_, store| {
+        let row = write(&store, &call("ana"), &once("one")).await.unwrap();
+        let stranger = call_in(Uuid::from_u128(2), "ana", Reach::Organization);
+        let unrelated = call_in(ORGANIZATION, "ben", Reach::Related);
+        for ctx in [stranger, unrelated] {
+            let select = Entity::of(&ctx);
+            let hidden = sea_orm::QueryFilter::filter(
+                select,
+                sea_orm::ColumnTrait::eq(&note::Column::Id, row.id()),
+            );
+            let error = caseward_store::get(&store.read(&ctx), hidden, row.id()).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("{} not found", row.name));
+            assert_eq!(error.code(), Code::NotFound);
+            assert_eq!(ctx.record.rows(), 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_hold_every_row_once_in_the_order_of_creation() {
+    each(async |_, store| {
+        let titles: Vec<String> = (0..25).map(|n| n.to_string()).collect();
+        for title in &titles {
+            write(&store, &call("ana"), &once(title)).await.unwrap();
+        }
+        let (mut seen, mut token) = (vec![], String::new());
+        loop {
+            let ctx = Ctx { clock: Clock::System, ..call("ana") };
+            let request = caseward_api::patient::v1::ListPatientsRequest {
+                page_size: 10,
+                page_token: token,
+                ..Default::default()
+            };
+            let page = Page::open(&ctx, &request).unwrap();
+            let rows;
+            (rows, token) =
+                caseward_store::page(&store.read(&ctx), Entity::of(&ctx), &page).await.unwrap();
+            assert!(rows.len() <= 10);
+            assert_eq!(ctx.record.rows() as usize, rows.len());
+            seen.extend(rows.into_iter().map(|row| row.title));
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen, titles);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_that_reads_cannot_write() {
+    each(async |_, store| {
+        let scope = store.read(&call("ana"));
+        assert!(scope.db.execute_unprepared("DELETE FROM note").await.is_err());
+        store.ping().await.unwrap();
+    })
+    .await;
+}
