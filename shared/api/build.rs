@@ -40,6 +40,16 @@ fn requests(set: &FileDescriptorSet) -> String {
                     "impl Mutation for {path} {{ fn request_id(&self) -> &str {{ &self.request_id }} }}\n"
                 );
             }
+            if has("request_id") && has("name") && has("etag") {
+                let reason = if has("reason") { "&self.reason" } else { "\"\"" };
+                code += &format!(
+                    "impl Verb for {path} {{\n\
+                     fn name(&self) -> &str {{ &self.name }}\n\
+                     fn etag(&self) -> &str {{ &self.etag }}\n\
+                     fn reason(&self) -> &str {{ {reason} }}\n\
+                     }}\n"
+                );
+            }
             if has("page_token") {
                 code += &format!(
                     "impl Paged for {path} {{\n\

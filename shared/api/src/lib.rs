@@ -20,6 +20,16 @@ pub trait Mutation: prost::Message {
     fn request_id(&self) -> &str;
 }
 
+/// A request that moves one resource to another state (AIP-136).
+pub trait Verb: Mutation {
+    /// The resource.
+    fn name(&self) -> &str;
+    /// The version the caller saw.
+    fn etag(&self) -> &str;
+    /// Why, where the request has room for it.
+    fn reason(&self) -> &str;
+}
+
 /// A request for one page of a list (AIP-158).
 pub trait Paged: prost::Message + Sized {
     /// How many at most; 0 leaves it to the server.

@@ -150,6 +150,14 @@ pub fn date(year: i32, month: i32, day: i32) -> Checked<Date> {
         .ok_or_else(|| "is a day that does not exist".to_owned())
 }
 
+/// The fields that a mask names; all of `writable` where it names none (AIP-134).
+pub fn masked<'a>(mask: &'a prost_types::FieldMask, writable: &[&'a str]) -> Vec<&'a str> {
+    match &mask.paths[..] {
+        [] => writable.to_vec(),
+        paths => paths.iter().map(String::as_str).collect(),
+    }
+}
+
 /// The id of a request: absent, or a UUID (AIP-155).
 pub fn request_id(value: &str) -> Result<Option<Uuid>> {
     match value {

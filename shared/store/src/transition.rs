@@ -1,6 +1,6 @@
 //! The log of changes of state: queue age, deadlines met and history all derive from it.
 use caseward_core::{Ctx, Result, Time};
-use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*};
 
 use crate::Scope;
 
@@ -17,6 +17,8 @@ pub struct Model {
     pub entity: Uuid,
     /// The name of the resource.
     pub name: String,
+    /// The id of the topmost resource in the name, such as the case of a task.
+    pub root: Uuid,
     /// The state left; empty at creation.
     pub from_state: String,
     /// The state entered.
@@ -68,6 +70,7 @@ impl Transition {
             id: Set(Uuid::now_v7()),
             organization: Set(ctx.organization()),
             entity: Set(self.entity),
+            root: Set(root(&self.name).unwrap_or(self.entity)),
             name: Set(self.name),
             from_state: Set(self.from.to_owned()),
             to_state: Set(self.to.to_owned()),
@@ -80,6 +83,31 @@ impl Transition {
             reason_text: Set(self.reason_text),
         }
     }
+}
+
+fn root(name: &str) -> Option<Uuid> {
+    Uuid::try_parse(name.split('/').nth(1)?).ok()
+}
+
+/// The changes of state of `root` and of everything below it, oldest first; of the resource called `name` only,
+/// where that is not empty. The caller has already been allowed to see the root.
+pub async fn below(
+    scope: &Scope,
+    root: Uuid,
+    name: &str,
+    after: Option<Uuid>,
+    most: u64,
+) -> Result<Vec<Model>> {
+    let mut select = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Root.eq(root));
+    if !name.is_empty() {
+        select = select.filter(Column::Name.eq(name));
+    }
+    if let Some(after) = after {
+        select = select.filter(Column::Id.gt(after));
+    }
+    Ok(select.order_by_asc(Column::Id).limit(most).all(&scope.db).await?)
 }
 
 /// Every change of state of one resource that the caller has already been allowed to see, oldest first.

@@ -69,7 +69,8 @@ impl MigrationTrait for Migration {
             .col(super::key("id"))
             .col(uuid("organization"))
             .col(uuid("entity"))
-            .col(text("name"));
+            .col(text("name"))
+            .col(uuid("root"));
         transition
             .col(text("from_state"))
             .col(text("to_state"))
@@ -79,6 +80,8 @@ impl MigrationTrait for Migration {
         transition.col(text("reason_code")).col(text("reason_text"));
         manager.create_table(transition).await?;
         manager.create_index(index("transition", &["organization", "entity", "id"])).await?;
+
+        manager.create_index(index("transition", &["organization", "root", "id"])).await?;
 
         let mut audit = table("audit");
         audit
