@@ -1,7 +1,80 @@
-//! Under construction.
-#[cfg_attr(not(test), expect(dead_code, reason = "the assessment resource is not here yet"))]
+//! The care of a person from identification to closure: cases, who is accountable, assessments, plans, tasks, notes.
+mod accountability;
+mod activity;
+mod assessment;
+mod care_plan;
+mod case;
+mod case_step;
+mod evaluation;
+mod goal;
+mod grpc;
+mod handoff;
+mod identifier;
 mod lace;
-#[cfg_attr(not(test), expect(dead_code, reason = "the assessment resource is not here yet"))]
+mod member;
+mod migrations;
+mod note;
+mod obligation;
+mod plan_content;
+mod problem;
 mod questionnaire;
-#[cfg_attr(not(test), expect(dead_code, reason = "the assessment resource is not here yet"))]
+mod reference;
 mod score;
+mod task;
+mod timeline;
+mod transition;
+mod watch;
+mod worklist;
+
+use caseward_api::careplan::v1::{
+    care_plan_service_server::CarePlanServiceServer, case_service_server::CaseServiceServer,
+    note_service_server::NoteServiceServer, relation_service_server::RelationServiceServer,
+    task_service_server::TaskServiceServer,
+};
+use caseward_events::Handler;
+use caseward_server::{
+    Process, Service,
+    settings::{Common, ServiceSettings},
+};
+use caseward_store::Store;
+
+/// The section of this service in the settings.
+pub const NAME: &str = "care_plan";
+
+/// The defaults of the section.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// What this service is told.
+pub type Settings = ServiceSettings;
+
+/// Starts the service within `process`.
+pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
+    let store = open(&settings, &process.settings).await?;
+    let cases = grpc::case::Cases {
+        store: store.clone(),
+        patients: process.peer("patient"),
+        stopping: process.life.stopping(),
+    };
+    let relations = grpc::relation::Relations { store: store.clone() };
+    let plans = grpc::care_plan::CarePlans { store: store.clone() };
+    let tasks = grpc::task::Tasks { store: store.clone() };
+    let notes = grpc::note::Notes { store: store.clone() };
+    let service = Service::new(NAME, Some(store))
+        .with(CaseServiceServer::new(cases))
+        .with(RelationServiceServer::new(relations))
+        .with(CarePlanServiceServer::new(plans))
+        .with(TaskServiceServer::new(tasks))
+        .with(NoteServiceServer::new(notes))
+        .on_timer(Handler::new(handoff::EXPIRY, |timer, tx| async move {
+            handoff::fire_expiry(&tx, timer.subject.into()).await
+        }))
+        .on_timer(Handler::new(task::DUE, |timer, tx| async move {
+            task::fire_due(&tx, timer.subject.into()).await
+        }));
+    process.serve(service)
+}
+
+/// Opens the database of this service.
+pub async fn open(settings: &Settings, common: &Common) -> anyhow::Result<Store> {
+    Store::open::<migrations::Migrator>(&common.database(NAME, &settings.database)?).await
+}

@@ -1,0 +1,544 @@
+//! Cases: one person in one programme, from identification to closure.
+use caseward_api::careplan::v1::{self as pb, case::State as Wire};
+use caseward_core::{
+    Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
+    data::{self, Identifier, Json},
+};
+use caseward_store::{Resource, Scope, Tx, relation};
+use prost_types::FieldMask;
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{member, timeline};
+
+#[derive(Debug)]
+pub struct Case;
+impl Kind for Case {
+    const COLLECTION: &'static str = "cases";
+}
+pub type CaseId = Id<Case>;
+
+/// The patient service's resource; here only its id is known.
+#[derive(Debug)]
+pub struct Patient;
+impl Kind for Patient {
+    const COLLECTION: &'static str = "patients";
+}
+pub type PatientId = Id<Patient>;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "care_case")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: CaseId,
+    pub organization: Uuid,
+    pub patient: PatientId,
+    pub identifiers: Json<Vec<Identifier>>,
+    pub title: String,
+    pub reason: String,
+    pub programme: String,
+    pub source: String,
+    pub acuity: i32,
+    pub state: State,
+    pub state_reason: String,
+    /// Who is accountable now; the ledger of accountabilities says who was.
+    pub accountable: Option<String>,
+    pub risk: Option<Json<Risk>>,
+    /// Of the risk; the worklist sorts by it.
+    pub risk_rank: i32,
+    pub identified_at: Option<Time>,
+    pub enrolled_at: Option<Time>,
+    pub closed_at: Option<Time>,
+    pub consent: String,
+    pub consent_statement: String,
+    pub close_reason: i32,
+    pub closure_waiver: String,
+    pub expected_return_at: Option<Time>,
+    /// Since when the clocks stand.
+    pub paused_at: Option<Time>,
+    pub contact_attempts: Json<Vec<Attempt>>,
+    /// Where a waiting case returns to.
+    pub waitlisted_from: Option<State>,
+    pub reopened_from: Option<State>,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub revision: i64,
+}
+
+/// How likely things are to go wrong, as some instrument found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Risk {
+    pub instrument: String,
+    pub value: f64,
+    pub band: String,
+    pub rank: i32,
+    pub assessment: String,
+    pub at: Time,
+}
+
+/// One attempt to reach the person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Time,
+    pub mode: i32,
+    pub outcome: i32,
+    pub note: String,
+    pub author: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum State {
+    #[sea_orm(string_value = "IDENTIFIED")]
+    Identified,
+    #[sea_orm(string_value = "OUTREACH")]
+    Outreach,
+    #[sea_orm(string_value = "ASSESSING")]
+    Assessing,
+    #[sea_orm(string_value = "ACTIVE")]
+    Active,
+    #[sea_orm(string_value = "PAUSED")]
+    Paused,
+    #[sea_orm(string_value = "CLOSING")]
+    Closing,
+    #[sea_orm(string_value = "CLOSED")]
+    Closed,
+    #[sea_orm(string_value = "WAITLISTED")]
+    Waitlisted,
+    #[sea_orm(string_value = "DECLINED")]
+    Declined,
+    #[sea_orm(string_value = "UNABLE_TO_REACH")]
+    UnableToReach,
+    #[sea_orm(string_value = "ENTERED_IN_ERROR")]
+    EnteredInError,
+}
+
+/// What may be done to a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    StartOutreach,
+    Enrol,
+    Decline,
+    GiveUp,
+    Waitlist,
+    ReturnToOutreach,
+    ReturnToAssessing,
+    Activate,
+    Pause,
+    Resume,
+    ProposeClosure,
+    ReturnClosure,
+    Close,
+    Reopen,
+    EnterInError,
+}
+
+impl Machine for State {
+    type Step = Step;
+    const STEPS: &'static [Step] = &[
+        Step::StartOutreach,
+        Step::Enrol,
+        Step::Decline,
+        Step::GiveUp,
+        Step::Waitlist,
+        Step::ReturnToOutreach,
+        Step::ReturnToAssessing,
+        Step::Activate,
+        Step::Pause,
+        Step::Resume,
+        Step::ProposeClosure,
+        Step::ReturnClosure,
+        Step::Close,
+        Step::Reopen,
+        Step::EnterInError,
+    ];
+
+    fn after(self, step: Step) -> Option<State> {
+        match (self, step) {
+            (State::Identified, Step::StartOutreach) => Some(State::Outreach),
+            (State::Outreach, Step::Enrol) => Some(State::Assessing),
+            (State::Outreach, Step::Decline) => Some(State::Declined),
+            (State::Outreach, Step::GiveUp) => Some(State::UnableToReach),
+            (State::Outreach | State::Assessing, Step::Waitlist) => Some(State::Waitlisted),
+            (State::Waitlisted, Step::ReturnToOutreach) => Some(State::Outreach),
+            (State::Waitlisted, Step::ReturnToAssessing) => Some(State::Assessing),
+            (State::Assessing, Step::Activate) => Some(State::Active),
+            (State::Active, Step::Pause) => Some(State::Paused),
+            (State::Paused, Step::Resume) => Some(State::Active),
+            (State::Assessing | State::Active | State::Paused, Step::ProposeClosure) => {
+                Some(State::Closing)
+            }
+            (State::Closing, Step::ReturnClosure) => Some(State::Active),
+            (State::Closing, Step::Close) => Some(State::Closed),
+            (State::Closed | State::Declined | State::UnableToReach, Step::Reopen) => {
+                Some(State::Outreach)
+            }
+            (State::EnteredInError, Step::EnterInError) => None,
+            (_, Step::EnterInError) => Some(State::EnteredInError),
+            _ => None,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            State::Identified => "IDENTIFIED",
+            State::Outreach => "OUTREACH",
+            State::Assessing => "ASSESSING",
+            State::Active => "ACTIVE",
+            State::Paused => "PAUSED",
+            State::Closing => "CLOSING",
+            State::Closed => "CLOSED",
+            State::Waitlisted => "WAITLISTED",
+            State::Declined => "DECLINED",
+            State::UnableToReach => "UNABLE_TO_REACH",
+            State::EnteredInError => "ENTERED_IN_ERROR",
+        }
+    }
+}
+
+impl State {
+    /// Whether exactly one person must be accountable at every instant.
+    pub fn is_accountable(self) -> bool {
+        matches!(self, State::Assessing | State::Active | State::Paused | State::Closing)
+    }
+
+    /// Whether nothing more is done in the case.
+    pub fn is_end(self) -> bool {
+        matches!(
+            self,
+            State::Closed | State::Declined | State::UnableToReach | State::EnteredInError
+        )
+    }
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Entity {
+    const ID: Column = Column::Id;
+    const REVISION: Column = Column::Revision;
+
+    fn of(ctx: &Ctx) -> Select<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a query of cases begins"
+        )]
+        Self::find()
+            .filter(Column::Organization.eq(ctx.organization()))
+            .filter(relation::visible(ctx, Column::Patient))
+    }
+    fn id(row: &Model) -> Uuid {
+        row.id.uuid()
+    }
+    fn name(row: &Model) -> String {
+        row.id.to_string()
+    }
+    fn patient(row: &Model) -> Option<Uuid> {
+        Some(row.patient.uuid())
+    }
+    fn version(row: &mut Model) -> (&mut i64, &mut Time) {
+        (&mut row.revision, &mut row.updated_at)
+    }
+}
+
+/// The fields that a caller may set, as the mask names them. The patient is set once.
+const WRITABLE: [&str; 7] =
+    ["identifiers", "title", "reason", "programme", "source", "acuity", "identified_time"];
+
+impl Model {
+    /// A new row with every field of `from` checked.
+    pub fn draft(ctx: &Ctx, from: &pb::Case) -> Result<Self> {
+        let now = ctx.now();
+        let mut row = Model {
+            id: CaseId::generate(),
+            organization: ctx.organization(),
+            patient: Name::parse("case.patient", &from.patient)?,
+            identifiers: Json::default(),
+            title: String::new(),
+            reason: String::new(),
+            programme: String::new(),
+            source: String::new(),
+            acuity: 0,
+            state: State::Identified,
+            state_reason: String::new(),
+            accountable: None,
+            risk: None,
+            risk_rank: 0,
+            identified_at: None,
+            enrolled_at: None,
+            closed_at: None,
+            consent: String::new(),
+            consent_statement: String::new(),
+            close_reason: 0,
+            closure_waiver: String::new(),
+            expected_return_at: None,
+            paused_at: None,
+            contact_attempts: Json::default(),
+            waitlisted_from: None,
+            reopened_from: None,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        };
+        row.take(&WRITABLE, from, now)?;
+        row.identified_at.get_or_insert(now);
+        Ok(row)
+    }
+
+    /// Takes `fields` from the wire: the one place where each is named, checked and mapped.
+    pub fn take(&mut self, fields: &[&str], from: &pb::Case, now: Time) -> Result<()> {
+        let mut bad = Violations::default();
+        for field in fields {
+            let path = &format!("case.{field}");
+            match *field {
+                "identifiers" => {
+                    self.identifiers = data::identifiers(path, &from.identifiers, 20, &mut bad)
+                }
+                "title" => bad.put(&mut self.title, path, check::text(&from.title, 1..=200)),
+                "reason" => bad.put(&mut self.reason, path, check::text(&from.reason, 0..=4000)),
+                "programme" => {
+                    bad.put(&mut self.programme, path, check::text(&from.programme, 0..=100))
+                }
+                "source" => bad.put(&mut self.source, path, check::text(&from.source, 0..=100)),
+                "acuity" => bad.put(
+                    &mut self.acuity,
+                    path,
+                    data::enumeration::<pb::case::Acuity>(from.acuity),
+                ),
+                "identified_time" => {
+                    bad.put(&mut self.identified_at, path, check::moment(&from.identified_time));
+                    if self.identified_at.is_some_and(|at| at > now) {
+                        bad.add(path, "is in the future");
+                    }
+                }
+                _ => bad.add("update_mask", format!("`{field}` cannot be set")),
+            }
+        }
+        bad.finish()
+    }
+}
+
+pub async fn get(scope: &Scope, id: CaseId) -> Result<Model> {
+    caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
+}
+
+/// The case, where something may still be done in it.
+pub async fn open(scope: &Scope, id: CaseId) -> Result<Model> {
+    let row = get(scope, id).await?;
+    if row.state.is_end() {
+        let why = format!("{id} is {}; reopen it first", row.state.label());
+        return Err(Error::precondition("CASE_ENDED", why));
+    }
+    Ok(row)
+}
+
+pub async fn list(
+    scope: &Scope,
+    req: &pb::ListCasesRequest,
+    page: &Page,
+) -> Result<(Vec<Model>, String)> {
+    let mut select = Entity::of(&scope.ctx);
+    if !req.patient.is_empty() {
+        let patient: PatientId = Name::parse("patient", &req.patient)?;
+        select = select.filter(Column::Patient.eq(patient));
+    }
+    if !req.states.is_empty() {
+        let wanted =
+            req.states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
+        select = select.filter(Column::State.is_in(wanted));
+    }
+    if !req.accountable.is_empty() {
+        select = select.filter(Column::Accountable.eq(&req.accountable));
+    }
+    if !req.identifier.is_empty() {
+        let (system, value) = req
+            .identifier
+            .rsplit_once('|')
+            .ok_or_else(|| Error::invalid("identifier", "wants `{system}|{value}`"))?;
+        select = select
+            .filter(Column::Id.in_subquery(crate::identifier::cases(&scope.ctx, system, value)));
+    }
+    caseward_store::page(scope, select, page).await
+}
+
+pub async fn create(tx: Tx, row: Model) -> Result<Model> {
+    let row = insert(&tx, row).await?;
+    // Whoever makes a case is on its team, or could not go on with it.
+    let subject = tx.ctx.subject().to_owned();
+    member::ensure(&tx, &row, &subject, member::REGISTRAR).await?;
+    Ok(row)
+}
+
+/// Stores a checked row, with its history.
+pub async fn insert(tx: &Tx, row: Model) -> Result<Model> {
+    let row = caseward_store::insert::<Entity>(tx, row).await?;
+    crate::identifier::claim(tx, crate::identifier::CASE, row.id.uuid(), &row.identifiers.0)
+        .await?;
+    crate::case_step::log(tx, &row, "", row.identified_at);
+    timeline::add(tx, &row, "CASE_CREATED", row.id.to_string()).await?;
+    let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
+    tx.emit(row.id, revision, &pb::CaseCreated { case, patient, revision });
+    Ok(row)
+}
+
+pub async fn update(tx: Tx, id: CaseId, from: pb::Case, mask: FieldMask) -> Result<Model> {
+    let before = open(&tx, id).await?;
+    caseward_store::expect(id, before.revision, &from.etag)?;
+    let mut row = before.clone();
+    let fields = check::masked(&mask, &WRITABLE);
+    row.take(&fields, &from, tx.ctx.now())?;
+    if row == before {
+        return Ok(before);
+    }
+    let row = caseward_store::update::<Entity>(&tx, row).await?;
+    if row.identifiers != before.identifiers {
+        crate::identifier::replace(&tx, crate::identifier::CASE, id.uuid(), &row.identifiers.0)
+            .await?;
+    }
+    timeline::add(&tx, &row, "CASE_UPDATED", id.to_string()).await?;
+    let changed_fields = fields.into_iter().map(str::to_owned).collect();
+    let (case, patient, revision) = (id.to_string(), row.patient.to_string(), row.revision);
+    tx.emit(id, revision, &pb::CaseUpdated { case, patient, revision, changed_fields });
+    Ok(row)
+}
+
+/// Notes how likely things are to go wrong, as an assessment found.
+pub async fn set_risk(tx: &Tx, case: &Model, risk: Risk) -> Result<Model> {
+    let mut row = get(tx, case.id).await?;
+    row.risk_rank = risk.rank;
+    row.risk = Some(Json(risk));
+    caseward_store::update::<Entity>(tx, row).await
+}
+
+// === wire ===
+
+impl State {
+    /// The state that a list asks for.
+    pub fn known(number: i32) -> Result<Self> {
+        let state = match Wire::try_from(number) {
+            Ok(Wire::Identified) => State::Identified,
+            Ok(Wire::Outreach) => State::Outreach,
+            Ok(Wire::Assessing) => State::Assessing,
+            Ok(Wire::Active) => State::Active,
+            Ok(Wire::Paused) => State::Paused,
+            Ok(Wire::Closing) => State::Closing,
+            Ok(Wire::Closed) => State::Closed,
+            Ok(Wire::Waitlisted) => State::Waitlisted,
+            Ok(Wire::Declined) => State::Declined,
+            Ok(Wire::UnableToReach) => State::UnableToReach,
+            Ok(Wire::EnteredInError) => State::EnteredInError,
+            Ok(Wire::Unspecified) | Err(_) => {
+                return Err(Error::invalid("states", "holds a value that is not known"));
+            }
+        };
+        Ok(state)
+    }
+}
+
+impl From<State> for Wire {
+    fn from(state: State) -> Self {
+        match state {
+            State::Identified => Wire::Identified,
+            State::Outreach => Wire::Outreach,
+            State::Assessing => Wire::Assessing,
+            State::Active => Wire::Active,
+            State::Paused => Wire::Paused,
+            State::Closing => Wire::Closing,
+            State::Closed => Wire::Closed,
+            State::Waitlisted => Wire::Waitlisted,
+            State::Declined => Wire::Declined,
+            State::UnableToReach => Wire::UnableToReach,
+            State::EnteredInError => Wire::EnteredInError,
+        }
+    }
+}
+
+impl From<Model> for pb::Case {
+    fn from(row: Model) -> Self {
+        let Model {
+            id,
+            organization: _,
+            patient,
+            identifiers,
+            title,
+            reason,
+            programme,
+            source,
+            acuity,
+            state,
+            state_reason,
+            accountable,
+            risk,
+            risk_rank: _,
+            identified_at,
+            enrolled_at,
+            closed_at,
+            consent,
+            consent_statement,
+            close_reason,
+            closure_waiver,
+            expected_return_at,
+            paused_at: _,
+            contact_attempts,
+            waitlisted_from: _,
+            reopened_from,
+            created_at,
+            updated_at,
+            revision,
+        } = row;
+        pb::Case {
+            name: id.to_string(),
+            patient: patient.to_string(),
+            identifiers: data::wire(identifiers),
+            title,
+            reason,
+            programme,
+            source,
+            acuity,
+            state: Wire::from(state).into(),
+            accountable: accountable.unwrap_or_default(),
+            risk: risk.map(|risk| risk.0.into()),
+            identified_time: identified_at.map(Into::into),
+            enrolled_time: enrolled_at.map(Into::into),
+            closed_time: closed_at.map(Into::into),
+            consent,
+            consent_statement,
+            close_reason,
+            closure_waiver,
+            state_reason,
+            expected_return_time: expected_return_at.map(Into::into),
+            contact_attempts: data::wire(contact_attempts),
+            reopened_from: reopened_from.map_or(0, |state| Wire::from(state).into()),
+            create_time: Some(created_at.into()),
+            update_time: Some(updated_at.into()),
+            etag: caseward_store::etag(revision),
+        }
+    }
+}
+
+impl From<Risk> for pb::Risk {
+    fn from(Risk { instrument, value, band, rank, assessment, at }: Risk) -> Self {
+        pb::Risk { instrument, value, band, rank, assessment, compute_time: Some(at.into()) }
+    }
+}
+
+impl From<Attempt> for pb::ContactAttempt {
+    fn from(Attempt { at, mode, outcome, note, author }: Attempt) -> Self {
+        pb::ContactAttempt { attempt_time: Some(at.into()), mode, outcome, note, author }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_step_says_where_the_case_can_go() {
+        let Err(Error::State { allowed, .. }) = State::Identified.take(Step::Activate, "cases/1")
+        else {
+            panic!("must be refused")
+        };
+        assert_eq!(allowed, ["OUTREACH", "ENTERED_IN_ERROR"]);
+    }
+}

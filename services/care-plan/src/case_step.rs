@@ -1,0 +1,421 @@
+//! The steps of a case: what each demands, what it brings about.
+use caseward_api::careplan::v1::{self as pb, case::State as Wire};
+use caseward_core::{Error, Machine, Result, Time, Violations, check, data::Json};
+use caseward_store::{Transition, Tx};
+use time::Duration;
+
+use crate::{
+    accountability::{self, Cause},
+    assessment, care_plan,
+    case::{self, Attempt, CaseId, Entity, Model, State, Step},
+    evaluation, obligation, task,
+    timeline::{self, Detail},
+};
+
+/// How many attempts without reaching the person end outreach.
+const ATTEMPTS: usize = 3;
+
+/// For how long after its end a case may be opened again; afterwards a new case is made.
+const REOPENING: Duration = Duration::days(180);
+
+/// What a step brings along; each step reads what concerns it.
+#[derive(Clone, Debug, Default)]
+pub struct Along {
+    pub reason: String,
+    pub effective: Option<prost_types::Timestamp>,
+    pub accountable: String,
+    pub consent: String,
+    pub consent_statement: String,
+    pub expected_return: Option<prost_types::Timestamp>,
+    pub close_reason: i32,
+    pub waiver: String,
+}
+
+/// What a caller asks for; where a waiting case returns to depends on the case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Step(Step),
+    ReturnFromWaitlist,
+}
+
+pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) -> Result<Model> {
+    let mut row = case::get(&tx, id).await?;
+    caseward_store::expect(id, row.revision, &etag)?;
+    let step = match (wish, row.waitlisted_from) {
+        (Wish::Step(step), _) => step,
+        (Wish::ReturnFromWaitlist, Some(State::Assessing)) => Step::ReturnToAssessing,
+        (Wish::ReturnFromWaitlist, _) => Step::ReturnToOutreach,
+    };
+    // A refused step names what is allowed before any other rule is asked.
+    let before = row.state;
+    let after = before.take(step, id)?;
+    let at = checked(&tx, &mut row, step, &along)?;
+    demands(&tx, &row, step, &along).await?;
+
+    match step {
+        Step::Enrol => {
+            row.enrolled_at = Some(at);
+            begin(&tx, &mut row, &along, at).await?;
+        }
+        Step::ReturnToAssessing => begin(&tx, &mut row, &along, at).await?,
+        Step::Waitlist => {
+            row.waitlisted_from = Some(before);
+            accountability::end(&tx, &mut row, at).await?;
+        }
+        Step::Pause => {
+            row.paused_at = Some(at);
+            task::stop_clocks(&tx, id).await?;
+        }
+        Step::Resume => resume(&tx, &mut row, at).await?,
+        Step::ProposeClosure if before == State::Paused => resume(&tx, &mut row, at).await?,
+        Step::Decline | Step::GiveUp => row.closed_at = Some(at),
+        Step::Close | Step::EnterInError => finish(&tx, &mut row, at, &along).await?,
+        Step::Reopen => {
+            row.reopened_from = Some(before);
+            row.closed_at = None;
+            row.close_reason = 0;
+            row.closure_waiver = String::new();
+            row.contact_attempts = Json::default();
+        }
+        _ => {}
+    }
+    row.state = after;
+    row.state_reason.clone_from(&along.reason);
+    let row = caseward_store::update::<Entity>(&tx, row).await?;
+    log(&tx, &row, before.label(), Some(at));
+    let detail = Detail {
+        effective: Some(at),
+        from: before.label(),
+        to: after.label(),
+        reason: along.reason.clone(),
+    };
+    timeline::tell(&tx, &row, "CASE_MOVED", id.to_string(), detail).await?;
+    emit(&tx, &row, before, step, at);
+    Ok(row)
+}
+
+/// Checks what the step brings along and puts it into the row; answers when the step happened.
+fn checked(tx: &Tx, row: &mut Model, step: Step, along: &Along) -> Result<Time> {
+    let now = tx.ctx.now();
+    let mut bad = Violations::default();
+    let at = bad.take("effective_time", check::moment(&along.effective)).flatten().unwrap_or(now);
+    if at > now {
+        bad.add("effective_time", "is in the future");
+    }
+    let demanded = matches!(
+        step,
+        Step::Decline
+            | Step::Waitlist
+            | Step::Pause
+            | Step::ReturnClosure
+            | Step::Reopen
+            | Step::EnterInError
+    );
+    bad.take("reason", check::text(&along.reason, usize::from(demanded)..=2000));
+    bad.take("accountable", check::text(&along.accountable, 0..=200));
+    match step {
+        Step::Enrol => {
+            bad.put(
+                &mut row.consent_statement,
+                "consent_statement",
+                check::text(&along.consent_statement, 0..=1000),
+            );
+            if along.consent.is_empty() && along.consent_statement.is_empty() {
+                bad.add("consent", "is required: the consent on record, or consent_statement");
+            }
+            if !along.consent.is_empty()
+                && !along.consent.starts_with(&format!("{}/consents/", row.patient))
+            {
+                bad.add("consent", "wants a consent of the patient");
+            }
+            row.consent.clone_from(&along.consent);
+        }
+        Step::Pause => {
+            let back = bad.take("expected_return_time", check::timestamp(&along.expected_return));
+            if back.is_some_and(|back| back <= now) {
+                bad.add("expected_return_time", "is not in the future");
+            }
+            row.expected_return_at = back;
+        }
+        Step::ProposeClosure => {
+            let reason =
+                bad.take("close_reason", check::known::<pb::case::CloseReason>(along.close_reason));
+            row.close_reason = reason.map_or(0, Into::into);
+        }
+        Step::Close => {
+            if along.close_reason != 0 {
+                let reason = bad.take(
+                    "close_reason",
+                    check::known::<pb::case::CloseReason>(along.close_reason),
+                );
+                row.close_reason = reason.map_or(0, Into::into);
+            }
+            bad.put(&mut row.closure_waiver, "waiver", check::text(&along.waiver, 0..=2000));
+        }
+        _ => {}
+    }
+    bad.finish()?;
+    Ok(at)
+}
+
+/// The rules that a step must meet beside its state.
+async fn demands(tx: &Tx, row: &Model, step: Step, along: &Along) -> Result<()> {
+    match step {
+        Step::GiveUp => {
+            let missed = row.contact_attempts.0.iter();
+            let missed = missed
+                .filter(|one| one.outcome != pb::contact_attempt::Outcome::Reached as i32)
+                .count();
+            if missed < ATTEMPTS {
+                let why = format!(
+                    "record {ATTEMPTS} attempts that did not reach the person first; there are {missed}"
+                );
+                return Err(Error::precondition("TOO_FEW_ATTEMPTS", why));
+            }
+        }
+        Step::Activate => {
+            if !assessment::has_completed(tx, row.id).await? {
+                return Err(Error::precondition("NO_ASSESSMENT", "complete an assessment first"));
+            }
+            if !care_plan::has_any(tx, row.id).await? {
+                return Err(Error::precondition("NO_PLAN", "draft a care plan first"));
+            }
+        }
+        Step::ProposeClosure if !evaluation::exists_in(tx, row.id).await? => {
+            return Err(Error::precondition("NO_EVALUATION", "evaluate the care first"));
+        }
+        Step::Close => {
+            let open = obligation::of(tx, row.id).await?;
+            if !open.is_empty() && along.waiver.is_empty() {
+                let message = format!(
+                    "{} obligations are open; end them, or waive them with a reason",
+                    open.len()
+                );
+                let subjects = open.into_iter().map(|one| one.resource).collect();
+                return Err(Error::Precondition { reason: "OPEN_OBLIGATIONS", message, subjects });
+            }
+        }
+        Step::Reopen => {
+            let ended = row.closed_at.unwrap_or(row.updated_at);
+            if tx.ctx.now() - ended > REOPENING {
+                let why = format!(
+                    "it ended more than {} days ago; make a new case",
+                    REOPENING.whole_days()
+                );
+                return Err(Error::precondition("TOO_LATE_TO_REOPEN", why));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn begin(tx: &Tx, row: &mut Model, along: &Along, at: Time) -> Result<()> {
+    let person =
+        if along.accountable.is_empty() { tx.ctx.subject() } else { &along.accountable }.to_owned();
+    accountability::begin(tx, row, &person, at, Cause::default()).await
+}
+
+/// Lets the clocks run on: what was due is due later by the time they stood.
+async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
+    let stood = row.paused_at.map_or(Duration::ZERO, |since| at - since);
+    task::start_clocks(tx, row.id, stood).await?;
+    row.paused_at = None;
+    row.expected_return_at = None;
+    Ok(())
+}
+
+/// What ends with a case: plans, tasks, accountability.
+async fn finish(tx: &Tx, row: &mut Model, at: Time, along: &Along) -> Result<()> {
+    let reason = if along.waiver.is_empty() { &along.reason } else { &along.waiver };
+    let why = if reason.is_empty() { "the case ended" } else { reason };
+    care_plan::revoke_all(tx, row, why).await?;
+    task::cancel_all(tx, row, why).await?;
+    accountability::end(tx, row, at).await?;
+    row.closed_at = Some(at);
+    row.paused_at = None;
+    row.expected_return_at = None;
+    Ok(())
+}
+
+pub async fn record_attempt(
+    tx: Tx,
+    id: CaseId,
+    etag: String,
+    from: pb::ContactAttempt,
+) -> Result<Model> {
+    let mut row = case::get(&tx, id).await?;
+    caseward_store::expect(id, row.revision, &etag)?;
+    if row.state != State::Outreach {
+        let why = format!("{id} is {}; attempts are recorded in OUTREACH", row.state.label());
+        return Err(Error::precondition("NOT_IN_OUTREACH", why));
+    }
+    let now = tx.ctx.now();
+    let mut bad = Violations::default();
+    let at = bad
+        .take("attempt.attempt_time", check::moment(&from.attempt_time))
+        .flatten()
+        .unwrap_or(now);
+    if at > now {
+        bad.add("attempt.attempt_time", "is in the future");
+    }
+    let mode = bad.take("attempt.mode", check::known::<pb::ContactMode>(from.mode));
+    let outcome =
+        bad.take("attempt.outcome", check::known::<pb::contact_attempt::Outcome>(from.outcome));
+    let note = bad.take("attempt.note", check::text(&from.note, 0..=2000));
+    if row.contact_attempts.0.len() >= 100 {
+        bad.add("attempt", "is one too many: a case keeps 100");
+    }
+    bad.finish()?;
+    let attempt = Attempt {
+        at,
+        mode: mode.map_or(0, Into::into),
+        outcome: outcome.map_or(0, Into::into),
+        note: note.unwrap_or_default(),
+        author: tx.ctx.subject().to_owned(),
+    };
+    row.contact_attempts.0.push(attempt);
+    let row = caseward_store::update::<Entity>(&tx, row).await?;
+    let detail = Detail { effective: Some(at), ..Detail::default() };
+    timeline::tell(&tx, &row, "CONTACT_ATTEMPTED", id.to_string(), detail).await?;
+    let (case, patient, revision) = (id.to_string(), row.patient.to_string(), row.revision);
+    tx.emit(
+        id,
+        revision,
+        &pb::ContactAttempted { case, patient, revision, effective_time: Some(at.into()) },
+    );
+    Ok(row)
+}
+
+/// Moves accountability at once, without a handoff; an open handoff is withdrawn by it.
+pub async fn reassign(
+    tx: Tx,
+    id: CaseId,
+    etag: String,
+    person: String,
+    reason: String,
+) -> Result<Model> {
+    let mut row = case::get(&tx, id).await?;
+    caseward_store::expect(id, row.revision, &etag)?;
+    let mut bad = Violations::default();
+    bad.take("accountable", check::text(&person, 1..=200));
+    bad.take("reason", check::text(&reason, 1..=2000));
+    bad.finish()?;
+    if !row.state.is_accountable() {
+        let why = format!("{id} is {}; nobody is accountable then", row.state.label());
+        return Err(Error::precondition("NOBODY_ACCOUNTABLE", why));
+    }
+    let cause = Cause { emergency: true, reason, handoff: String::new() };
+    accountability::shift(&tx, &mut row, &person, cause).await?;
+    caseward_store::update::<Entity>(&tx, row).await
+}
+
+pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
+    tx.log(Transition {
+        entity: row.id.uuid(),
+        name: row.id.to_string(),
+        from,
+        to: row.state.label(),
+        effective,
+        reason_text: row.state_reason.clone(),
+        ..Default::default()
+    });
+}
+
+fn emit(tx: &Tx, row: &Model, before: State, step: Step, at: Time) {
+    let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
+    let accountable = row.accountable.clone().unwrap_or_default();
+    let (from_state, state): (i32, i32) = (Wire::from(before).into(), Wire::from(row.state).into());
+    let (close_reason, effective_time) = (row.close_reason, Some(at.into()));
+    let expected_return_time = row.expected_return_at.map(Into::into);
+    let id = row.id;
+    match step {
+        Step::StartOutreach => {
+            tx.emit(id, revision, &pb::CaseIdentified { case, patient, revision, effective_time });
+        }
+        Step::Enrol => {
+            tx.emit(
+                id,
+                revision,
+                &pb::CaseEnrolled { case, patient, revision, accountable, effective_time },
+            );
+        }
+        Step::Decline | Step::GiveUp => {
+            tx.emit(
+                id,
+                revision,
+                &pb::CaseNotEnrolled { case, patient, revision, state, effective_time },
+            );
+        }
+        Step::Waitlist => {
+            tx.emit(
+                id,
+                revision,
+                &pb::CaseWaitlisted { case, patient, revision, from_state, effective_time },
+            );
+        }
+        Step::ReturnToOutreach | Step::ReturnToAssessing => {
+            tx.emit(
+                id,
+                revision,
+                &pb::CaseReturnedFromWaitlist { case, patient, revision, state, effective_time },
+            );
+        }
+        Step::Activate => {
+            tx.emit(
+                id,
+                revision,
+                &pb::CaseActivated { case, patient, revision, accountable, effective_time },
+            );
+        }
+        Step::Pause => {
+            let event =
+                pb::CasePaused { case, patient, revision, expected_return_time, effective_time };
+            tx.emit(id, revision, &event);
+        }
+        Step::Resume => {
+            tx.emit(id, revision, &pb::CaseResumed { case, patient, revision, effective_time })
+        }
+        Step::ProposeClosure => {
+            let event = pb::ClosureProposed {
+                case,
+                patient,
+                revision,
+                close_reason,
+                accountable,
+                effective_time,
+            };
+            tx.emit(id, revision, &event);
+        }
+        Step::ReturnClosure => {
+            tx.emit(
+                id,
+                revision,
+                &pb::ClosureReturned { case, patient, revision, accountable, effective_time },
+            );
+        }
+        Step::Close => {
+            let waived = !row.closure_waiver.is_empty();
+            let event = pb::CaseClosed {
+                case,
+                patient,
+                revision,
+                close_reason,
+                accountable,
+                waived,
+                effective_time,
+            };
+            tx.emit(id, revision, &event);
+        }
+        Step::Reopen => {
+            tx.emit(
+                id,
+                revision,
+                &pb::CaseReopened { case, patient, revision, from_state, effective_time },
+            );
+        }
+        Step::EnterInError => {
+            tx.emit(id, revision, &pb::CaseMarkedInError { case, patient, revision })
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What other services ask: who may see whom, before the event about it reached them.
+use caseward_api::{
+    access::v1::relation_changed,
+    careplan::v1::{self as pb, relation_service_server::RelationService},
+};
+use caseward_core::{Ctx, Error, Name, check, data::Period};
+use caseward_store::{Basis, Store, relation};
+use tonic::{Request, Response, Status};
+
+use crate::case::PatientId;
+
+#[derive(Debug)]
+pub struct Relations {
+    pub store: Store,
+}
+
+#[tonic::async_trait]
+impl RelationService for Relations {
+    async fn check_relation(
+        &self,
+        req: Request<pb::CheckRelationRequest>,
+    ) -> Result<Response<pb::Relation>, Status> {
+        let (ctx, req) = Ctx::open(req)?;
+        let patient: PatientId = Name::parse("patient", &req.patient)?;
+        check::text(&req.subject, 1..=200).map_err(|why| Error::invalid("subject", why))?;
+        let rows = relation::between(&self.store.read(&ctx), &req.subject, patient.uuid()).await?;
+        ctx.record.saw(patient.uuid());
+        let related = !rows.is_empty();
+        let bases = rows.into_iter().map(wire).collect();
+        Ok(Response::new(pb::Relation {
+            subject: req.subject,
+            patient: req.patient,
+            related,
+            bases,
+        }))
+    }
+}
+
+fn wire(row: relation::Model) -> pb::RelationBasis {
+    let basis = match row.basis {
+        Basis::Team => relation_changed::Basis::Team,
+        Basis::Registrar => relation_changed::Basis::Registrar,
+        Basis::Patient => relation_changed::Basis::Self_,
+        Basis::Caregiver => relation_changed::Basis::Caregiver,
+        Basis::Emergency => relation_changed::Basis::Emergency,
+    };
+    let period = Period { start: Some(row.starts_at), end: row.ends_at };
+    pb::RelationBasis {
+        basis: basis.into(),
+        period: Some(period.into()),
+        source: row.source.to_string(),
+    }
+}

@@ -1,0 +1,41 @@
+//! The changes of state of a case and of everything below it, as the store logged them.
+use caseward_api::careplan::v1 as pb;
+use caseward_core::{Error, Page, Result};
+use caseward_store::{Scope, transition};
+
+use crate::case::{self, CaseId};
+
+/// One page of the transitions of a case; of one resource of it where `resource` names one.
+pub async fn list(
+    scope: &Scope,
+    case: CaseId,
+    resource: &str,
+    page: &Page,
+) -> Result<(Vec<pb::Transition>, String)> {
+    case::get(scope, case).await?;
+    let below = format!("{case}/");
+    if !resource.is_empty() && resource != case.to_string() && !resource.starts_with(&below) {
+        return Err(Error::invalid("resource", "wants the case or a resource below it"));
+    }
+    let mut rows =
+        transition::below(scope, case.uuid(), resource, page.after_id(), page.limit()).await?;
+    let next = page.close(&mut rows, |row| row.id.as_bytes().to_vec());
+    Ok((rows.into_iter().map(wire).collect(), next))
+}
+
+fn wire(row: transition::Model) -> pb::Transition {
+    pb::Transition {
+        // Rises with time, as the ids do.
+        sequence: row.recorded_at.micros(),
+        resource: row.name,
+        from_state: row.from_state,
+        to_state: row.to_state,
+        effective_time: Some(row.effective_at.into()),
+        record_time: Some(row.recorded_at.into()),
+        actor: row.actor,
+        role: row.role,
+        reason_code: row.reason_code,
+        reason: row.reason_text,
+        revision: 0,
+    }
+}

@@ -1,0 +1,108 @@
+//! The worklist: what one person has to do across all their cases, the most urgent first.
+use caseward_api::careplan::v1 as pb;
+use caseward_core::{Error, Page, Result, Time, check};
+use caseward_store::{Resource, Scope};
+use sea_orm::{
+    Condition, Order, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait,
+};
+
+use crate::{
+    case,
+    task::{self, State},
+};
+
+/// Where a task without a due time stands: after every one that has one.
+const NEVER: i64 = i64::MAX;
+
+/// The open tasks of one person, highest risk first, then soonest due, then oldest.
+pub async fn list(
+    scope: &Scope,
+    req: &pb::ListWorklistRequest,
+    page: &Page,
+) -> Result<pb::ListWorklistResponse> {
+    let ctx = &scope.ctx;
+    let owner = match req.owner.as_str() {
+        "" | "me" => ctx.subject(),
+        other if other == ctx.subject() || ctx.may("cases.supervise") => other,
+        _ => {
+            return Err(Error::invalid(
+                "owner",
+                "is somebody else; only a supervisor sees another's worklist",
+            ));
+        }
+    };
+    let mut whose = Condition::any().add(task::Column::Owner.eq(owner));
+    if req.include_pool {
+        whose = whose.add(task::Column::State.eq(State::Ready));
+    }
+    let open = [State::Requested, State::Ready, State::Accepted, State::InProgress, State::OnHold];
+    let mut select = task::Entity::of(ctx)
+        .filter(whose)
+        .filter(task::Column::State.is_in(open))
+        .join_rev(sea_orm::JoinType::InnerJoin, task_case());
+    if req.overdue_only {
+        select = select.filter(task::Column::DueAt.lt(ctx.now()));
+    }
+    if let Some(before) =
+        check::moment(&req.due_before).map_err(|why| Error::invalid("due_before", why))?
+    {
+        select = select.filter(task::Column::DueAt.lt(before));
+    }
+    let due = || Expr::col((task::Entity, task::Column::DueAt)).if_null(NEVER);
+    let risk = || Expr::col((case::Entity, case::Column::RiskRank));
+    if let Some((rank, at, id)) = page.after().and_then(unkey) {
+        let later = Condition::any()
+            .add(risk().lt(rank))
+            .add(Condition::all().add(risk().eq(rank)).add(due().gt(at)))
+            .add(
+                Condition::all()
+                    .add(risk().eq(rank))
+                    .add(due().eq(at))
+                    .add(task::Column::Id.gt(id)),
+            );
+        select = select.filter(later);
+    }
+    let mut rows: Vec<(task::Model, Option<case::Model>)> = select
+        .select_also(case::Entity)
+        .order_by(risk(), Order::Desc)
+        .order_by(due(), Order::Asc)
+        .order_by_asc(task::Column::Id)
+        .limit(page.limit())
+        .all(&scope.db)
+        .await?;
+    let next_page_token = page.close(&mut rows, |(task, case)| key(task, case.as_ref()));
+    let mut items = Vec::with_capacity(rows.len());
+    for (task, case) in rows {
+        ctx.record.saw(task.patient.uuid());
+        let Some(case) = case else { continue };
+        items.push(item(task, case, ctx.now()));
+    }
+    Ok(pb::ListWorklistResponse { items, next_page_token })
+}
+
+fn task_case() -> sea_orm::RelationDef {
+    case::Entity::belongs_to(task::Entity).from(case::Column::Id).to(task::Column::CaseId).into()
+}
+
+fn key(task: &task::Model, case: Option<&case::Model>) -> Vec<u8> {
+    let rank = case.map_or(0, |case| case.risk_rank);
+    let due = task.due_at.map_or(NEVER, Time::micros);
+    [&rank.to_be_bytes()[..], &due.to_be_bytes(), task.id.uuid().as_bytes()].concat()
+}
+
+fn unkey(key: &[u8]) -> Option<(i32, i64, Uuid)> {
+    let (rank, rest) = key.split_first_chunk::<4>()?;
+    let (due, id) = rest.split_first_chunk::<8>()?;
+    Some((i32::from_be_bytes(*rank), i64::from_be_bytes(*due), Uuid::from_slice(id).ok()?))
+}
+
+fn item(task: task::Model, case: case::Model, now: Time) -> pb::WorklistItem {
+    let wire = pb::Case::from(case);
+    pb::WorklistItem {
+        task: Some(task.wire(now)),
+        case_title: wire.title,
+        patient: wire.patient,
+        acuity: wire.acuity,
+        risk: wire.risk,
+    }
+}
