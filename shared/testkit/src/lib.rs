@@ -8,6 +8,7 @@
 //! | `CASEWARD_TEST_POSTGRES_URL` | makes the tests' databases on this PostgreSQL server instead of one of their own |
 //! | `CASEWARD_TEST_NATS_URL` | uses this NATS server, with JetStream, instead of one of their own |
 //! | `CASEWARD_TEST_REQUIRE` | what must be there, separated by commas: `postgres`, `nats`, `data` |
+//! | `CASEWARD_TEST_BINARIES` | the folder of the suite's binaries; without it they are built |
 //! | `CASEWARD_TEST_DATA` | where the public data sets are; by default `../shared/data` beside the project |
 //!
 //! Without the first two, `postgres`, `initdb` and `nats-server` are looked for on `PATH`.
@@ -16,11 +17,13 @@ mod database;
 mod nats;
 mod postgres;
 mod program;
+mod suite;
 
 pub use data::data;
 pub use database::{Database, databases};
 pub use nats::{Nats, nats};
 pub use program::Program;
+pub use suite::{Caller, Member, Plan, START, Suite, suites};
 
 /// Reads a variable that steers tests; one that is empty is not set.
 fn variable(name: &str) -> Option<String> {

@@ -123,7 +123,7 @@ pub(crate) fn remove_at_exit(folder: PathBuf) {
     warden(&format!("remove {}", folder.display()));
 }
 
-/// The first of `names` on `PATH`, or in `also`, that `fits`.
+/// The program `name` on `PATH`, or in `also`, that `fits`.
 pub(crate) fn find(
     name: &str,
     also: impl IntoIterator<Item = PathBuf>,

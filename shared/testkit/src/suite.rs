@@ -1,0 +1,284 @@
+//! The whole of Caseward as an operator runs it: from its binaries, in one process or as a cluster of them.
+mod binaries;
+mod caller;
+mod member;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use caseward_api::access::v1::{
+    AdvanceRequest, GetClockRequest, clock_service_client::ClockServiceClient,
+};
+use caseward_core::{Clock, Time, check};
+use caseward_server::{
+    LOCAL_ORGANIZATION, Transport,
+    token::{Auth, Verifier},
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
+
+pub use caller::Caller;
+pub use member::Member;
+
+use crate::{Database, Nats, nats, program};
+
+/// When the simulated clock of a suite starts: a Monday morning.
+pub const START: &str = "2026-01-05T08:00:00Z";
+
+/// How long a suite may take until it is ready, on a machine that is busy with other tests.
+const READY: Duration = Duration::from_secs(90);
+
+/// Services of a cluster, each with its section in the settings, its binary and its replicas.
+const CLUSTER: [(&str, &str, usize); 5] = [
+    ("patient", "caseward-patient", 1),
+    ("care_plan", "caseward-care-plan", 2),
+    ("directory", "caseward-directory", 1),
+    ("notification", "caseward-notification", 2),
+    ("gateway", "caseward-gateway", 1),
+];
+
+/// A running suite. Dropping it kills its processes and removes its data.
+#[derive(Debug)]
+pub struct Suite {
+    members: Vec<Member>,
+    gateway: u16,
+    verifier: Verifier,
+    nats: Option<Nats>,
+    databases: Vec<Database>,
+    folder: TempDir,
+}
+
+/// What a suite is told before it starts.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    settings: Vec<(String, String)>,
+}
+
+/// A suite of each shape that this machine can run. A story runs on each.
+pub async fn suites() -> Vec<Suite> {
+    let mut all = vec![Suite::one().await];
+    all.extend(Suite::cluster().await);
+    all
+}
+
+impl Suite {
+    /// The whole suite in one process on SQLite, its clock simulated.
+    pub async fn one() -> Suite {
+        Suite::plan().one().await
+    }
+
+    /// Every service in processes of its own, on PostgreSQL and NATS, the clock simulated; nothing where this
+    /// machine lacks either.
+    pub async fn cluster() -> Option<Suite> {
+        Suite::plan().cluster().await
+    }
+
+    /// A suite with settings of the test's own.
+    pub fn plan() -> Plan {
+        let settings = [
+            ("CASEWARD__CLOCK__SIMULATED_START", START),
+            ("CASEWARD__LOG__FORMAT", "json"),
+            ("CASEWARD__DRAIN_SECONDS", "5"),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Plan { settings: settings.into() }
+    }
+
+    /// Somebody with a token, in the organization of the local issuer.
+    pub fn caller(&self, subject: &str, roles: &[&str]) -> Caller {
+        self.caller_of(LOCAL_ORGANIZATION, subject, roles)
+    }
+
+    /// Somebody with a token, in another organization.
+    pub fn caller_of(&self, organization: Uuid, subject: &str, roles: &[&str]) -> Caller {
+        let life = Duration::from_secs(3600);
+        let token = self.verifier.mint(subject, roles, organization, life, Clock::System.now());
+        Caller::new(subject, token.expect("the local issuer mints tokens"), &self.transport())
+    }
+
+    /// Where the gateway listens, without a token.
+    pub fn transport(&self) -> Transport {
+        remote(self.gateway)
+    }
+
+    /// The same past the gateway: replica `n` of a service, by its section in the settings.
+    pub fn replica(&self, name: &str, n: usize) -> Transport {
+        remote(self.place(name, n).port)
+    }
+
+    /// The address of the gateway, for REST: `http://127.0.0.1:…`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.gateway)
+    }
+
+    /// Moves the clock of the deployment; answers the present when the timers due by then have been handed over.
+    pub async fn advance(&self, by: time::Duration) -> Time {
+        let by =
+            prost_types::Duration { seconds: by.whole_seconds(), nanos: by.subsec_nanoseconds() };
+        let mut clock = self.caller("operator", &["operator"]).client(ClockServiceClient::new);
+        let moved = clock.advance(AdvanceRequest { by: Some(by) }).await.expect("time goes on");
+        check::timestamp(&moved.into_inner().now).expect("the clock tells the time")
+    }
+
+    /// What time it is for the deployment.
+    pub async fn now(&self) -> Time {
+        let mut clock = self.caller("operator", &["operator"]).client(ClockServiceClient::new);
+        let clock = clock.get_clock(GetClockRequest {}).await.expect("the clock tells the time");
+        check::timestamp(&clock.into_inner().now).expect("the clock tells the time")
+    }
+
+    /// The process of replica `n` of a service, by its section; the only one of a suite in one process is `caseward`.
+    pub fn member(&mut self, name: &str, n: usize) -> &mut Member {
+        let place = self.members.iter_mut().find(|member| member.is(name, n));
+        place.unwrap_or_else(|| panic!("no replica {n} of {name}"))
+    }
+
+    /// The processes, in the order in which they started.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Whether it is a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.nats.is_some()
+    }
+
+    /// The bus of a cluster, to be stopped and started.
+    pub fn nats(&mut self) -> Option<&mut Nats> {
+        self.nats.as_mut()
+    }
+
+    /// Where the service of `name` keeps its data, for a look past the service.
+    pub fn database(&self, name: &str) -> String {
+        let of_cluster = CLUSTER.iter().position(|(service, ..)| *service == name);
+        match of_cluster.and_then(|n| self.databases.get(n)) {
+            Some(database) => database.url.clone(),
+            None => format!("sqlite://{}", self.data().join(format!("{name}.db")).display()),
+        }
+    }
+
+    /// The folder of the data and of the key of the local issuer.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Waits until the gateway says that every service is ready.
+    pub async fn ready(&self) {
+        let ready = async {
+            while !matches!(self.readiness().await, Ok(true)) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(READY, ready).await.is_err() {
+            panic!("the suite is not ready");
+        }
+    }
+
+    async fn readiness(&self) -> anyhow::Result<bool> {
+        let mut door = tokio::net::TcpStream::connect(("127.0.0.1", self.gateway)).await?;
+        let ask = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        door.write_all(ask.as_bytes()).await?;
+        let mut answer = String::new();
+        door.read_to_string(&mut answer).await?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    }
+
+    fn place(&self, name: &str, n: usize) -> &Member {
+        let place = self.members.iter().find(|member| member.is(name, n));
+        place.unwrap_or_else(|| panic!("no replica {n} of {name}"))
+    }
+}
+
+impl Plan {
+    /// Sets a setting of every process by its variable, such as `CASEWARD__OTLP__ENDPOINT`.
+    pub fn with(mut self, variable: &str, value: impl Into<String>) -> Plan {
+        self.settings.push((variable.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts the suite in one process.
+    pub async fn one(self) -> Suite {
+        self.start_one().await.expect("the suite starts")
+    }
+
+    /// Starts the suite as a cluster, where this machine can.
+    pub async fn cluster(self) -> Option<Suite> {
+        let nats = nats().await?;
+        let mut databases = vec![];
+        for _ in CLUSTER.iter().filter(|(name, ..)| *name != "gateway") {
+            databases.push(Database::postgres().await?);
+        }
+        Some(self.start_cluster(nats, databases).await.expect("the cluster starts"))
+    }
+
+    async fn start_one(mut self) -> anyhow::Result<Suite> {
+        let binaries = binaries::folder().await?;
+        let (folder, verifier) = self.prepare()?;
+        let port = program::free_port()?;
+        self.set("gateway", "listen", format!("127.0.0.1:{port}"));
+        let mut member =
+            Member::new("caseward", 0, port, binaries.join("caseward"), self.settings, &folder);
+        member.start().await;
+        let (members, databases) = (vec![member], vec![]);
+        let suite = Suite { members, gateway: port, verifier, nats: None, databases, folder };
+        suite.ready().await;
+        Ok(suite)
+    }
+
+    async fn start_cluster(
+        mut self,
+        nats: Nats,
+        databases: Vec<Database>,
+    ) -> anyhow::Result<Suite> {
+        let binaries = binaries::folder().await?;
+        let (folder, verifier) = self.prepare()?;
+        self.settings.push(("CASEWARD__BUS".to_owned(), nats.url.clone()));
+        let mut places = vec![];
+        for (n, (name, binary, replicas)) in CLUSTER.into_iter().enumerate() {
+            for replica in 0..replicas {
+                let port = program::free_port()?;
+                if replica == 0 && name != "gateway" {
+                    self.set("peers", name, format!("http://127.0.0.1:{port}"));
+                }
+                places.push((name, binaries.join(binary), replica, port));
+            }
+            if let Some(database) = databases.get(n) {
+                self.set(name, "database", database.url.clone());
+            }
+        }
+        let mut members = vec![];
+        for (name, binary, replica, port) in places {
+            let mut own = self.clone();
+            own.set(name, "listen", format!("127.0.0.1:{port}"));
+            let mut member = Member::new(name, replica, port, binary, own.settings, &folder);
+            // One after the other: replicas that start together would both bring the schema up to date.
+            member.start().await;
+            members.push(member);
+        }
+        let gateway = members.last().context("a cluster has members")?.port;
+        let suite = Suite { members, gateway, verifier, nats: Some(nats), databases, folder };
+        suite.ready().await;
+        Ok(suite)
+    }
+
+    fn prepare(&mut self) -> anyhow::Result<(TempDir, Verifier)> {
+        let folder = tempfile::Builder::new().prefix("caseward-suite-").tempdir()?;
+        program::remove_at_exit(folder.path().to_owned());
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data)?;
+        let verifier = Verifier::open(&Auth::default(), &data)?;
+        self.settings.push(("CASEWARD__DATA".to_owned(), data.display().to_string()));
+        Ok((folder, verifier))
+    }
+
+    fn set(&mut self, section: &str, key: &str, value: String) {
+        let variable = format!("CASEWARD__{section}__{key}").to_uppercase();
+        self.settings.push((variable, value));
+    }
+}
+
+fn remote(port: u16) -> Transport {
+    let uri = format!("http://127.0.0.1:{port}").parse().expect("a port is part of an address");
+    Transport::remote(uri)
+}

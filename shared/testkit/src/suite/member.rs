@@ -1,0 +1,89 @@
+//! One process of a suite, to be stopped, killed, paused and started again.
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use crate::Program;
+
+/// One process, running or not.
+#[derive(Debug)]
+pub struct Member {
+    name: &'static str,
+    replica: usize,
+    /// Where it listens, also after another start.
+    pub(super) port: u16,
+    binary: PathBuf,
+    settings: Vec<(String, String)>,
+    folder: PathBuf,
+    program: Option<Program>,
+}
+
+impl Member {
+    pub(super) fn new(
+        name: &'static str,
+        replica: usize,
+        port: u16,
+        binary: PathBuf,
+        settings: Vec<(String, String)>,
+        folder: impl AsRef<Path>,
+    ) -> Member {
+        let folder = folder.as_ref().to_owned();
+        Member { name, replica, port, binary, settings, folder, program: None }
+    }
+
+    pub(super) fn is(&self, name: &str, replica: usize) -> bool {
+        self.name == name && self.replica == replica
+    }
+
+    /// Its service's section in the settings, and which replica it is.
+    pub fn name(&self) -> (&'static str, usize) {
+        (self.name, self.replica)
+    }
+
+    /// Starts it, and waits until it listens.
+    pub async fn start(&mut self) {
+        let mut command = Command::new(&self.binary);
+        command.envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command.current_dir(&self.folder);
+        let name = format!("{}-{}", self.name, self.replica);
+        let program = Program::start(&name, command, &self.folder);
+        let program = program.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
+        program.prints("listening", Duration::from_secs(60)).await;
+        self.program = Some(program);
+    }
+
+    /// Asks it to end, as an orchestrator would, and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.end("TERM").await
+    }
+
+    /// Ends it without a warning.
+    pub async fn kill(&mut self) {
+        self.end("KILL").await;
+    }
+
+    /// Stops the time of its process; its connections stay open.
+    pub fn pause(&self) {
+        self.program().signal("STOP");
+    }
+
+    /// Lets its process go on.
+    pub fn resume(&self) {
+        self.program().signal("CONT");
+    }
+
+    /// Its process.
+    pub fn program(&self) -> &Program {
+        self.program.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name))
+    }
+
+    async fn end(&mut self, signal: &str) -> ExitStatus {
+        let program = self.program();
+        program.signal(signal);
+        let status = program.exited(Duration::from_secs(60)).await;
+        self.program = None;
+        status
+    }
+}
