@@ -11,6 +11,7 @@ mod peer;
 mod query;
 mod refusal;
 mod route;
+mod start;
 mod template;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -28,10 +29,18 @@ use tonic::codegen::{Service, StdError};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
 
+pub use start::start;
+
 use crate::{
     contract::Contracts, cors::Cors, forward::Forward, health::Readiness, json::Json, peer::Peer,
     refusal::Refusal, route::Table,
 };
+
+/// The section of the front door in the settings.
+pub const NAME: &str = "gateway";
+
+/// The defaults of the section.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
 
 /// The front door's part of the settings.
 #[derive(Clone, Debug, Deserialize)]

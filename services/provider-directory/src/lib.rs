@@ -1,1 +1,46 @@
-//! Under construction.
+//! Who provides care, where, when and under which plans.
+mod grpc;
+mod healthcare_service;
+mod identifier;
+mod ingest;
+mod insurance_plan;
+mod list;
+mod location;
+mod migrations;
+mod organization;
+mod parts;
+mod practitioner;
+mod practitioner_role;
+mod record;
+mod reference;
+mod search;
+mod term;
+mod verification;
+
+use caseward_api::directory::v1::directory_service_server::DirectoryServiceServer;
+use caseward_server::{
+    Process, Service,
+    settings::{Common, ServiceSettings},
+};
+use caseward_store::Store;
+
+/// The section of this service in the settings.
+pub const NAME: &str = "directory";
+
+/// The defaults of the section.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// What this service is told.
+pub type Settings = ServiceSettings;
+
+/// Starts the service within `process`.
+pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
+    let store = open(&settings, &process.settings).await?;
+    let directory = grpc::Directory { store: store.clone() };
+    process.serve(Service::new(NAME, Some(store)).with(DirectoryServiceServer::new(directory)))
+}
+
+/// Opens the database of this service.
+pub async fn open(settings: &Settings, common: &Common) -> anyhow::Result<Store> {
+    Store::open::<migrations::Migrator>(&common.database(NAME, &settings.database)?).await
+}

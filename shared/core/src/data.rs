@@ -238,6 +238,18 @@ fn address(from: &pb::Address, bad: &mut Violations) -> Option<Address> {
     })
 }
 
+/// Checks a postal address that may be absent.
+pub fn optional_address(
+    field: &str,
+    from: &Option<pb::Address>,
+    bad: &mut Violations,
+) -> Option<Json<Address>> {
+    let mut inner = Violations::default();
+    let checked = from.as_ref().and_then(|from| address(from, &mut inner));
+    bad.absorb(field, inner);
+    checked.map(Json)
+}
+
 /// Checks a concept that must say something.
 pub fn concept(field: &str, from: &Option<pb::Concept>, bad: &mut Violations) -> Option<Concept> {
     match from {

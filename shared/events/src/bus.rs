@@ -35,8 +35,9 @@ impl Bus {
     /// Ties `consumer` to its database. Its `run` is to be spawned.
     pub fn subscribe(&self, store: Store, clock: Clock, consumer: Consumer) -> Subscription {
         let subscription = Subscription::new(self.clone(), store, clock, consumer);
-        if let Bus::Local(bus) = self {
-            bus.subscribe(subscription.inner());
+        match self {
+            Bus::Local(bus) => bus.subscribe(subscription.inner()),
+            Bus::JetStream(bus) => bus.subscribe(&subscription.inner()),
         }
         subscription
     }

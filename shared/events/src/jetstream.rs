@@ -1,11 +1,11 @@
 //! The bus between processes, on NATS JetStream. It is transport, never the record: what it loses, the
 //! producers' outboxes still have.
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     fmt,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -65,6 +65,8 @@ struct Inner {
     ready: AtomicBool,
     /// Failed publishes in a row.
     failures: AtomicU32,
+    /// The durable consumers of this process.
+    durables: Mutex<BTreeSet<String>>,
 }
 
 /// The events of one aggregate in the order of the stream; the first is being handled.
@@ -90,14 +92,24 @@ impl Bus {
             .await
             .context("connecting to NATS")?;
         let context = jetstream::new(client.clone());
-        let inner =
-            Inner { client, context, replicas, ready: false.into(), failures: AtomicU32::new(0) };
+        let inner = Inner {
+            client,
+            context,
+            replicas,
+            ready: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            durables: Mutex::default(),
+        };
         let bus = Bus { inner: Arc::new(inner) };
         match tokio::time::timeout(Duration::from_secs(3), bus.inner.client.flush()).await {
             Ok(Ok(())) if bus.is_connected() => bus.check_version()?,
             _ => warn!("NATS cannot be reached; events wait in the outbox"),
         }
         Ok(bus)
+    }
+
+    pub(crate) fn subscribe(&self, consuming: &Consuming) {
+        self.durables().insert(durable(consuming));
     }
 
     pub(crate) async fn publish(&self, event: &Event) -> Progress {
@@ -190,8 +202,7 @@ impl Bus {
     /// only after `ACK_WAIT`, what is new comes at once. The inbox drops what was handled.
     async fn take_over(&self, consuming: &Consuming) -> anyhow::Result<PullConsumer> {
         let stream = self.stream().await?;
-        let name = format!("{}-{}", consuming.consumer.service, consuming.consumer.name)
-            .replace(['.', ' ', '*', '>', '/'], "-");
+        let name = durable(consuming);
         let from = match stream.consumer_info(&name).await {
             Ok(info) => {
                 stream.delete_consumer(&name).await?;
@@ -232,7 +243,8 @@ impl Bus {
         Ok(stream)
     }
 
-    /// Whether every consumer has handled all there is.
+    /// Whether every consumer has handled all there is. One of ours that is missing has all before it: its
+    /// stream was lost, or it did not start yet.
     pub(crate) async fn is_idle(&self) -> Result<bool> {
         let unreachable = |_| Error::Unavailable("the event bus does not answer; try again");
         let stream = self.stream().await.map_err(unreachable)?;
@@ -241,7 +253,16 @@ impl Bus {
             .try_collect()
             .await
             .map_err(|_| Error::Unavailable("the event bus does not answer; try again"))?;
-        Ok(consumers.iter().all(|one| one.num_pending == 0 && one.num_ack_pending == 0))
+        let mut missing = self.durables().clone();
+        consumers.iter().for_each(|one| {
+            missing.remove(&one.name);
+        });
+        let idle = consumers.iter().all(|one| one.num_pending == 0 && one.num_ack_pending == 0);
+        Ok(idle && missing.is_empty())
+    }
+
+    fn durables(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.inner.durables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_connected(&self) -> bool {
@@ -258,6 +279,12 @@ impl Bus {
         );
         Ok(())
     }
+}
+
+/// The name of a consumer on the stream, where dots and slashes mean something.
+fn durable(consuming: &Consuming) -> String {
+    let name = format!("{}-{}", consuming.consumer.service, consuming.consumer.name);
+    name.replace(['.', ' ', '*', '>', '/', '\\'], "-")
 }
 
 /// Starts the first of `lane`; gives its aggregate when it is handled and acknowledged.

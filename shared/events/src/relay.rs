@@ -25,6 +25,9 @@ const IN_FLIGHT: usize = 64;
 /// How many events are read at once.
 const BATCH: u64 = 256;
 
+/// How many events are read at once where those that cannot start now hide the others.
+const DEEPEST: u64 = 4096;
+
 /// How often the outbox is read where nothing wakes the relay: for what another replica committed.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -145,28 +148,35 @@ impl Relay {
     ) -> Result<bool> {
         let now = Instant::now();
         busy.retain(|_, busy| !matches!(busy, Busy::Resting(until) if *until <= now));
-        // Events that cannot start now must not hide those behind them.
-        let under_way = busy.values().map(|busy| match busy {
+        let flying = busy.values().map(|busy| match busy {
             Busy::Flying(events) => events.len() as u64,
             Busy::Resting(_) => 1,
         });
-        let most = BATCH + under_way.sum::<u64>();
-        let rows = outbox::pending(&self.store, most).await?;
-        let mut more = rows.len() as u64 == most;
-        let mut order = Vec::new();
-        let mut lanes: HashMap<String, Vec<Event>> = HashMap::new();
-        for row in rows {
-            match busy.get(&row.aggregate) {
-                Some(Busy::Flying(events)) => more |= !events.contains(&row.id),
-                Some(Busy::Resting(_)) => {}
-                None => {
-                    let lane = lanes.entry(row.aggregate.clone()).or_default();
-                    if lane.is_empty() {
-                        order.push(row.aggregate.clone());
+        let mut most = BATCH + flying.sum::<u64>();
+        let (mut order, mut lanes, mut more);
+        loop {
+            let rows = outbox::pending(&self.store, most).await?;
+            let full = rows.len() as u64 == most;
+            more = full;
+            order = Vec::new();
+            lanes = HashMap::<String, Vec<Event>>::new();
+            for row in rows {
+                match busy.get(&row.aggregate) {
+                    Some(Busy::Flying(events)) => more |= !events.contains(&row.id),
+                    Some(Busy::Resting(_)) => {}
+                    None => {
+                        let lane = lanes.entry(row.aggregate.clone()).or_default();
+                        if lane.is_empty() {
+                            order.push(row.aggregate.clone());
+                        }
+                        lane.push(row.into());
                     }
-                    lane.push(row.into());
                 }
             }
+            if !order.is_empty() || !full || most >= DEEPEST {
+                break;
+            }
+            most *= 2;
         }
         for aggregate in order {
             let mut events = lanes.remove(&aggregate).unwrap_or_default();

@@ -5,6 +5,9 @@ use caseward_core::{Clock, Error, Result, Time};
 
 use crate::{Bus, Relay, Timers};
 
+/// How long a timer rests that stays due.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// All that moves by itself in one process.
 #[derive(Clone, Debug)]
 pub struct Settle {
@@ -46,6 +49,11 @@ impl Settle {
             let mut moved = false;
             for timers in &self.timers {
                 moved |= timers.fire().await? > 0;
+                // One whose handler needs a part that is down stays due.
+                if timers.next().await?.is_some_and(|next| next <= self.clock.now()) {
+                    moved = true;
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
             for relay in &self.relays {
                 moved |= relay.drained().await?;

@@ -50,6 +50,7 @@ pub struct Process {
     peers: Peers,
     served: Vec<(&'static str, Vec<&'static str>, Routes)>,
     settle: Settle,
+    front: Option<axum::Router>,
 }
 
 impl Process {
@@ -68,7 +69,18 @@ impl Process {
         let (life, peers) = (Life::default(), Peers::default());
         let settle =
             Settle { clock: clock.clone(), bus: bus.clone(), relays: vec![], timers: vec![] };
-        Ok(Process { settings, clock, bus, life, verifier, guards, peers, served: vec![], settle })
+        Ok(Process {
+            settings,
+            clock,
+            bus,
+            life,
+            verifier,
+            guards,
+            peers,
+            served: vec![],
+            settle,
+            front: None,
+        })
     }
 
     /// A way to call the service whose section is `name`, here or elsewhere. To be called on somebody's behalf:
@@ -160,8 +172,16 @@ impl Process {
         Ok(())
     }
 
-    /// Everything that was put behind the guard, for a process that listens without a gateway.
+    /// Puts a gateway before everything that this process serves.
+    pub fn front(&mut self, door: axum::Router) {
+        self.front = Some(door);
+    }
+
+    /// What this process answers with: its gateway, or else everything that was put behind the guard.
     pub fn routes(&self) -> Routes {
+        if let Some(door) = &self.front {
+            return Routes::from(door.clone());
+        }
         let router = self.served.iter().fold(axum::Router::new(), |router, (_, names, routes)| {
             let health = (!self.served.is_empty()).then_some("grpc.health.v1.Health");
             names.iter().copied().chain(health).fold(router, |router, service| {
