@@ -168,7 +168,7 @@ impl Record for Entity {
             "categories" => row.categories = data::concepts(path, &from.categories, 20, bad),
             "types" => row.types = data::concepts(path, &from.types, 50, bad),
             "specialties" => row.specialties = data::concepts(path, &from.specialties, 50, bad),
-            "locations" => row.locations = refs.many(path, &from.locations, 100, bad),
+            "locations" => row.locations = refs.many(path, &from.locations, 500, bad),
             "description" => {
                 bad.put(&mut row.description, path, check::text(&from.description, 0..=4000))
             }

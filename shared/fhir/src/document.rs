@@ -28,15 +28,9 @@ impl Keep {
             | "Questionnaire" => Keep::All,
             // Synthea keeps coverage nowhere else.
             "ExplanationOfBenefit" => Keep::Members(&["id", "contained", "patient"]),
-            // Says what an activity is that a care plan only refers to.
-            "ServiceRequest" => Keep::Members(&[
-                "id",
-                "code",
-                "status",
-                "occurrenceDateTime",
-                "occurrencePeriod",
-                "performer",
-            ]),
+            // They say what an activity is that a care plan only refers to.
+            "ServiceRequest" => Keep::Members(&["id", "code"]),
+            "MedicationRequest" => Keep::Members(&["id", "medicationCodeableConcept"]),
             _ => Keep::Nothing,
         }
     }

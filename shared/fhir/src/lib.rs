@@ -1,9 +1,32 @@
 //! FHIR R4 JSON and the NPPES file, read into the contracts.
+mod care_plan;
+mod care_team;
+mod case;
+mod catalog;
+mod condition;
+mod consent;
+mod coverage;
+mod datatype;
 mod document;
 mod finding;
+mod goal;
+mod import;
+mod link;
 mod moment;
 mod node;
+mod nppes;
+mod organization;
+mod patient;
+mod plan_net;
+mod practitioner;
+mod questionnaire;
 mod read;
+mod reference;
+mod report;
 
 pub use finding::{Failure, Place, Warning};
+pub use import::{Batch, Sink, import};
+pub use nppes::{NPI_SYSTEM, import_nppes, open as open_nppes};
 pub use read::{Entry, MAX_FILE_BYTES, Reading};
+pub use reference::{PART_SYSTEM, SOURCE_SYSTEM, URI_SYSTEM};
+pub use report::{Counts, Report};

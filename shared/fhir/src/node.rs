@@ -54,11 +54,6 @@ impl<'a> Node<'a> {
         self.value
     }
 
-    /// The path of this place.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Notes that this place is wrong.
     pub(crate) fn fail(&self, reason: impl Into<String>) {
         self.notes.failures.borrow_mut().push(self.note(reason));
@@ -72,6 +67,11 @@ impl<'a> Node<'a> {
     /// Notes that a member is wrong, whether it is there or not.
     pub(crate) fn fail_at(&self, member: &str, reason: impl Into<String>) {
         self.absent(member).fail(reason);
+    }
+
+    /// Notes that a member is odd, whether it is there or not.
+    pub(crate) fn warn_at(&self, member: &str, reason: impl Into<String>) {
+        self.absent(member).warn(reason);
     }
 
     fn note(&self, reason: impl Into<String>) -> Note {
@@ -223,6 +223,16 @@ impl<'a> Node<'a> {
         self.moment(member).map(|moment| moment.begins())
     }
 
+    /// This place as a time.
+    pub(crate) fn own_time(&self) -> Option<Timestamp> {
+        self.own_moment().map(|moment| moment.begins())
+    }
+
+    /// A value of another resource, of which this place speaks.
+    pub(crate) fn beside(&self, value: &'a Value) -> Node<'a> {
+        Node { value, ..self.clone() }
+    }
+
     /// A member that ends a period: the first instant after what it says.
     pub(crate) fn end(&self, member: &str) -> Option<Timestamp> {
         self.moment(member).map(|moment| moment.ends())
@@ -230,11 +240,14 @@ impl<'a> Node<'a> {
 
     /// A member that is a date or a time.
     pub(crate) fn moment(&self, member: &str) -> Option<moment::Moment> {
-        let at = self.get(member)?;
-        let moment = moment::parse(&at.as_text(64));
+        self.get(member)?.own_moment()
+    }
+
+    fn own_moment(&self) -> Option<moment::Moment> {
+        let moment = moment::parse(&self.as_text(64));
         match &moment {
-            Some(moment) => at.warn_of_zone(moment),
-            None => at.fail("wants a date or time that exists, such as 2020-04-30T12:00:00Z"),
+            Some(moment) => self.warn_of_zone(moment),
+            None => self.fail("wants a date or time that exists, such as 2020-04-30T12:00:00Z"),
         }
         moment
     }
