@@ -9,6 +9,7 @@ mod location;
 mod migrations;
 mod organization;
 mod parts;
+mod postal_code;
 mod practitioner;
 mod practitioner_role;
 mod record;
@@ -37,7 +38,8 @@ pub type Settings = ServiceSettings;
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
     let store = open(&settings, &process.settings).await?;
     let directory = grpc::Directory { store: store.clone() };
-    process.serve(Service::new(NAME, Some(store)).with(DirectoryServiceServer::new(directory)))
+    let service = Service::new(NAME, Some(store)).with(DirectoryServiceServer::new(directory));
+    process.serve(verification::lapses().into_iter().fold(service, Service::on_timer))
 }
 
 /// Opens the database of this service.

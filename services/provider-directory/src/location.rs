@@ -1,7 +1,7 @@
 //! Places where care happens: the row, its rules, its queries.
 use caseward_api::directory::v1 as pb;
 use caseward_core::{
-    Ctx, Id, Kind, Result, Time, Violations, check,
+    Ctx, Id, Kind, Result, Time, check,
     data::{self, Address, Concept, ContactPoint, Identifier, Json},
 };
 use caseward_store::Resource;
@@ -11,6 +11,7 @@ use crate::{
     list::Filter,
     organization::{Organization, OrganizationId},
     parts::{self, Availability, NewPatients, Position},
+    postal_code,
     record::{Record, Taking},
     term::Terms,
     verification::Verification,
@@ -144,8 +145,11 @@ impl Record for Entity {
             }
             "types" => row.types = data::concepts(path, &from.types, 20, bad),
             "telecoms" => row.telecoms = data::telecoms(path, &from.telecoms, 30, bad),
-            "address" => row.address = data::optional_address(path, &from.address, bad),
-            "position" => row.put_position(path, from, bad),
+            "address" => row.put_address(data::optional_address(path, &from.address, bad)),
+            "position" => {
+                let said = bad.take(path, parts::position(&from.position)).flatten();
+                row.stand(said.or(row.middle()));
+            }
             "managing_organization" => {
                 row.managing_organization = refs.one(path, &from.managing_organization, bad)
             }
@@ -186,10 +190,30 @@ impl Record for Entity {
 }
 
 impl Model {
-    fn put_position(&mut self, path: &str, from: &pb::Location, bad: &mut Violations) {
-        if let Some(at) = bad.take(path, parts::position(&from.position)) {
-            (self.latitude, self.longitude) =
-                at.map(|Position { latitude, longitude }| (latitude, longitude)).unzip();
+    fn position(&self) -> Option<Position> {
+        let both = self.latitude.zip(self.longitude);
+        both.map(|(latitude, longitude)| Position { latitude, longitude })
+    }
+
+    /// Where its postal code is, in the country whose codes are known here.
+    fn middle(&self) -> Option<Position> {
+        let Json(address) = self.address.as_ref()?;
+        let country = address.country.to_uppercase();
+        let known = ["", "US", "USA", "UNITED STATES"].contains(&country.as_str());
+        known.then(|| postal_code::middle(&address.postal_code)).flatten()
+    }
+
+    fn stand(&mut self, at: Option<Position>) {
+        (self.latitude, self.longitude) =
+            at.map(|Position { latitude, longitude }| (latitude, longitude)).unzip();
+    }
+
+    /// A position that came from the postal code moves with it.
+    fn put_address(&mut self, address: Option<Json<Address>>) {
+        let derived = self.position() == self.middle();
+        self.address = address;
+        if derived {
+            self.stand(self.middle());
         }
     }
 }

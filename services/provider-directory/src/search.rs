@@ -15,7 +15,7 @@ use crate::{
     location,
     organization::{self, Organization},
     parts::{self, Position},
-    term,
+    postal_code, term,
 };
 
 /// The mean radius of the earth in meters.
@@ -50,19 +50,22 @@ pub async fn services(
         None | Some(0) => NEAR,
         Some(meters) => meters,
     };
-    let postal_code = term::digits(&req.postal_code);
-    if !req.postal_code.is_empty() && !matches!(postal_code.len(), 5 | 9) {
+    let digits = term::digits(&req.postal_code);
+    if !req.postal_code.is_empty() && !matches!(digits.len(), 5 | 9) {
         bad.add("postal_code", "wants 5 or 9 digits");
     }
     bad.finish()?;
+    // Of a code that no map knows nothing is near.
     let center = match near {
-        None if !postal_code.is_empty() => Some(middle(scope, &postal_code[..5]).await?),
-        near => near.map(Some),
+        None if !req.postal_code.is_empty() => match postal_code::middle(&req.postal_code) {
+            None => return Ok((vec![], String::new())),
+            middle => middle,
+        },
+        near => near,
     };
     let (hits, next) = match center {
         None => by_name(scope, select, page).await?,
-        Some(None) => return Ok((vec![], String::new())),
-        Some(Some(at)) => by_distance(scope, select, at, f64::from(within), page).await?,
+        Some(at) => by_distance(scope, select, at, f64::from(within), page).await?,
     };
     Ok((matches(scope, hits).await?, next))
 }
@@ -105,23 +108,6 @@ fn fitting(
     found.into_iter().fold(Entity::of(ctx).filter(in_use), |select, found| {
         select.filter(Column::Id.in_subquery(found))
     })
-}
-
-/// The middle of a postal code: of the places known there.
-async fn middle(scope: &Scope, postal_code: &str) -> Result<Option<Position>> {
-    use location::{Column, Entity, Location};
-    let there = term::beginning(&scope.ctx, Location::COLLECTION, "postal_code", postal_code);
-    let means: Option<(Option<f64>, Option<f64>)> = Entity::of(&scope.ctx)
-        .filter(Column::Id.in_subquery(there))
-        .filter(Column::Latitude.is_not_null())
-        .select_only()
-        .column_as(Column::Latitude.avg(), "latitude")
-        .column_as(Column::Longitude.avg(), "longitude")
-        .into_tuple()
-        .one(&scope.db)
-        .await?;
-    let means = means.and_then(|(latitude, longitude)| latitude.zip(longitude));
-    Ok(means.map(|(latitude, longitude)| Position { latitude, longitude }))
 }
 
 async fn by_name(

@@ -1,7 +1,8 @@
 //! When a record was last held against the world, and how long that can be relied on.
 use caseward_api::directory::v1::{self as pb, verification::State};
 use caseward_core::{Error, Id, Kind, Result, Time, Violations, check};
-use caseward_store::{Transition, Tx};
+use caseward_events::Handler;
+use caseward_store::{Transition, Tx, timer};
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
@@ -39,6 +40,41 @@ impl Verification {
             self.state = State::Lapsed.into();
         }
     }
+}
+
+/// Tells when it has been too long since somebody looked at a record.
+pub fn lapses() -> [Handler; 6] {
+    [
+        lapse::<organization::Entity>(),
+        lapse::<location::Entity>(),
+        lapse::<practitioner::Entity>(),
+        lapse::<practitioner_role::Entity>(),
+        lapse::<healthcare_service::Entity>(),
+        lapse::<insurance_plan::Entity>(),
+    ]
+}
+
+fn lapse<E: Record>() -> Handler {
+    Handler::new(E::Kind::COLLECTION, |timer, tx: Tx| async move {
+        let id = Id::<E::Kind>::from(timer.subject);
+        let mut row = record::find::<E>(&tx, id).await?;
+        let before = E::verification(&mut row).clone();
+        E::verification(&mut row).lapse(tx.ctx.now());
+        if *E::verification(&mut row) == before {
+            return Ok(());
+        }
+        let mut row = caseward_store::update::<E>(&tx, row).await?;
+        let (record, revision) = (id.to_string(), *E::version(&mut row).0);
+        tx.log(Transition {
+            entity: id.uuid(),
+            name: record.clone(),
+            from: state_name(before.state),
+            to: state_name(State::Lapsed.into()),
+            ..Default::default()
+        });
+        tx.emit(id, revision, &pb::VerificationLapsed { record, revision });
+        Ok(())
+    })
 }
 
 pub async fn verify(tx: Tx, req: pb::VerifyRecordRequest) -> Result<pb::Verification> {
@@ -90,6 +126,10 @@ async fn one<E: Record>(tx: Tx, req: pb::VerifyRecordRequest) -> Result<pb::Veri
         next: (!req.disputed).then(|| at + INTERVAL),
     };
     let mut row = caseward_store::update::<E>(&tx, row).await?;
+    match E::verification(&mut row).next {
+        Some(next) => timer::set(&tx, E::Kind::COLLECTION, id.uuid(), next).await?,
+        None => timer::clear(&tx, E::Kind::COLLECTION, id.uuid()).await?,
+    }
     tx.log(Transition {
         entity: id.uuid(),
         name: id.to_string(),

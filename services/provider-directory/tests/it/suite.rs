@@ -54,6 +54,12 @@ impl Suite {
         request
     }
 
+    /// Plays time forward, through every timer on the way.
+    pub(crate) async fn advance(&self, by: time::Duration) {
+        let to = self.now() + by;
+        self.process.settle().advance(to, Duration::from_secs(30)).await.unwrap();
+    }
+
     pub(crate) fn now(&self) -> Time {
         self.process.clock.now()
     }
