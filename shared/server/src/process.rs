@@ -89,6 +89,11 @@ impl Process {
         self.peers.get(name)
     }
 
+    /// Says where the service whose section is `name` is, before the settings do: for doubles in tests.
+    pub fn bind(&self, name: &'static str, peer: Transport) {
+        self.peers.bind(name, peer);
+    }
+
     /// Puts `service` behind the guard and makes it known to its peers.
     pub fn serve(&mut self, service: Service) -> anyhow::Result<()> {
         let Service { name, store, routes, names, reporter, consumers, handlers } = service;

@@ -1,0 +1,133 @@
+//! Exactly one person is accountable for an open case, at every instant.
+use caseward_api::careplan::v1 as pb;
+use time::Duration;
+use tonic::Code;
+
+use crate::world::{World, worlds};
+
+async fn accountable(world: &World, case: &pb::Case, ago: Duration) -> Result<String, Code> {
+    let mut sam = world.caller("sam", "supervisor");
+    let time = Some((world.now() - ago).into());
+    let request = pb::GetAccountableRequest { name: case.name.clone(), time };
+    sam.cases
+        .get_accountable(request)
+        .await
+        .map(|got| got.into_inner().person)
+        .map_err(|error| error.code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handoff_moves_accountability_only_when_the_receiver_accepts() {
+    for world in worlds().await {
+        let (mut ana, mut ben) =
+            (world.caller("ana", "case_manager"), world.caller("ben", "case_manager"));
+        let case = ana.enrolled().await;
+        world.advance(Duration::days(1)).await;
+        let handoff =
+            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
+        let request = pb::ProposeHandoffRequest {
+            parent: case.name.clone(),
+            handoff: Some(handoff),
+            ..Default::default()
+        };
+        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "ana");
+        let accept = pb::AcceptHandoffRequest {
+            name: handoff.name,
+            etag: handoff.etag,
+            ..Default::default()
+        };
+        let refused = ana.cases.accept_handoff(accept.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "only the receiver accepts");
+        ben.cases.accept_handoff(accept).await.unwrap();
+        assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "ben");
+        assert_eq!(accountable(&world, &case, Duration::hours(3)).await.unwrap(), "ana");
+        assert_eq!(accountable(&world, &case, Duration::days(2)).await, Err(Code::NotFound));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unanswered_handoff_expires_and_moves_nothing() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut ben = world.caller("ben", "case_manager");
+        let case = ana.enrolled().await;
+        let handoff =
+            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
+        let request = pb::ProposeHandoffRequest {
+            parent: case.name.clone(),
+            handoff: Some(handoff),
+            ..Default::default()
+        };
+        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        let get = pb::GetHandoffRequest { name: handoff.name.clone() };
+        ben.cases
+            .get_handoff(get.clone())
+            .await
+            .expect("the receiver sees what they would take over");
+        world.advance(Duration::days(3)).await;
+        let expired = ana.cases.get_handoff(get.clone()).await.unwrap().into_inner();
+        assert_eq!(expired.state(), pb::handoff::State::Expired);
+        assert_eq!(ben.cases.get_handoff(get).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "ana");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_reassigns_at_once_and_the_ledger_has_no_gap() {
+    for world in worlds().await {
+        let (mut ana, mut sam) =
+            (world.caller("ana", "case_manager"), world.caller("sam", "supervisor"));
+        let case = ana.enrolled().await;
+        for person in ["ben", "cleo", "ana"] {
+            world.advance(Duration::hours(5)).await;
+            let case = sam.read(&case).await;
+            let request = pb::ReassignCaseRequest {
+                name: case.name,
+                etag: case.etag,
+                accountable: person.to_owned(),
+                reason: "sudden illness".to_owned(),
+                ..Default::default()
+            };
+            sam.cases.reassign_case(request).await.unwrap();
+        }
+        let list =
+            pb::ListAccountabilitiesRequest { parent: case.name.clone(), ..Default::default() };
+        let ledger =
+            sam.cases.list_accountabilities(list).await.unwrap().into_inner().accountabilities;
+        assert_eq!(ledger.len(), 4);
+        for pair in ledger.windows(2) {
+            let (before, after) = (pair[0].period.unwrap(), pair[1].period.unwrap());
+            assert_eq!(before.end, after.start, "one ends where the next begins");
+        }
+        assert!(ledger[3].period.unwrap().end.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_who_reassign_at_once_one_wins() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let mut racing = tokio::task::JoinSet::new();
+        for person in ["ben", "cleo", "dan", "eli"] {
+            let mut sam = world.caller("sam", "supervisor");
+            let request = pb::ReassignCaseRequest {
+                name: case.name.clone(),
+                etag: case.etag.clone(),
+                accountable: person.to_owned(),
+                reason: "race".to_owned(),
+                ..Default::default()
+            };
+            racing.spawn(async move {
+                sam.cases.reassign_case(request).await.map(|_| ()).map_err(|e| e.code())
+            });
+        }
+        let outcomes = racing.join_all().await;
+        assert_eq!(outcomes.iter().filter(|one| one.is_ok()).count(), 1, "{outcomes:?}");
+        assert!(
+            outcomes.iter().flat_map(|one| one.as_ref().err()).all(|code| *code == Code::Aborted),
+            "{outcomes:?}"
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Cases move as the model allows, and say so where it does not.
+use caseward_api::careplan::v1::{self as pb, case::State};
+use tonic::Code;
+
+use crate::world::{patient, worlds};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_is_identified_contacted_and_enrolled() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        assert_eq!(case.state(), State::Assessing);
+        assert_eq!(case.accountable, "ana");
+        assert!(case.enrolled_time.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_step_names_where_the_case_can_go() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let pb::Case { name, etag, .. } = ana.case().await;
+        let request = pb::ActivateCaseRequest { name, etag, ..Default::default() };
+        let refused = ana.cases.activate_case(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("OUTREACH"), "{}", refused.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_etag_is_aborted_and_a_missing_one_is_named() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.outreach().await;
+        let mut request = pb::DeclineCaseRequest {
+            name: case.name.clone(),
+            etag: "\"1\"".to_owned(),
+            reason: "not now".to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(
+            ana.cases.decline_case(request.clone()).await.unwrap_err().code(),
+            Code::Aborted
+        );
+        request.etag.clear();
+        assert_eq!(
+            ana.cases.decline_case(request).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_violation_of_a_case_is_named_at_once() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = pb::Case {
+            patient: patient(),
+            programme: "x".repeat(101),
+            acuity: 99,
+            ..Default::default()
+        };
+        let request = pb::CreateCaseRequest { case: Some(case), request_id: String::new() };
+        let refused = ana.cases.create_case(request).await.unwrap_err();
+        for field in ["case.title", "case.programme", "case.acuity"] {
+            assert!(refused.message().contains(field), "{field}: {}", refused.message());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_does_not_learn_that_a_case_exists() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut eve = world.caller("eve", "case_manager");
+        let case = ana.case().await;
+        let hidden =
+            eve.cases.get_case(pb::GetCaseRequest { name: case.name.clone() }).await.unwrap_err();
+        let absent = format!("cases/{}", uuid::Uuid::now_v7());
+        let unknown =
+            eve.cases.get_case(pb::GetCaseRequest { name: absent.clone() }).await.unwrap_err();
+        assert_eq!((hidden.code(), unknown.code()), (Code::NotFound, Code::NotFound));
+        assert_eq!(
+            hidden.message().replace(&case.name, ""),
+            unknown.message().replace(&absent, "")
+        );
+        assert!(
+            eve.cases
+                .list_cases(pb::ListCasesRequest::default())
+                .await
+                .unwrap()
+                .into_inner()
+                .cases
+                .is_empty()
+        );
+        let mut sam = world.caller("sam", "supervisor");
+        assert_eq!(sam.read(&case).await.name, case.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outreach_ends_without_contact_only_after_three_attempts() {
+    use pb::{ContactAttempt, ContactMode, contact_attempt::Outcome};
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut case = ana.outreach().await;
+        for attempt in 0..3 {
+            let give_up = pb::MarkUnableToReachRequest {
+                name: case.name.clone(),
+                etag: case.etag.clone(),
+                ..Default::default()
+            };
+            let refused = ana.cases.mark_unable_to_reach(give_up).await.unwrap_err();
+            assert_eq!(refused.code(), Code::FailedPrecondition, "after {attempt} attempts");
+            let attempt = ContactAttempt {
+                mode: ContactMode::Phone.into(),
+                outcome: Outcome::NoAnswer.into(),
+                ..Default::default()
+            };
+            let request = pb::RecordContactAttemptRequest {
+                name: case.name.clone(),
+                etag: case.etag.clone(),
+                attempt: Some(attempt),
+                ..Default::default()
+            };
+            case = ana.cases.record_contact_attempt(request).await.unwrap().into_inner();
+        }
+        let request = pb::MarkUnableToReachRequest {
+            name: case.name.clone(),
+            etag: case.etag,
+            ..Default::default()
+        };
+        let case = ana.cases.mark_unable_to_reach(request).await.unwrap().into_inner();
+        assert_eq!(case.state(), State::UnableToReach);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_timeline_and_a_stream_tell_everything_in_order() {
+    use tokio_stream::StreamExt;
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.outreach().await;
+        let parent = case.name.clone();
+        let list = pb::ListTimelineRequest { parent, page_size: 1, ..Default::default() };
+        let first = ana.cases.list_timeline(list.clone()).await.unwrap().into_inner();
+        let resume_token = first.timeline[0].resume_token.clone();
+        let watch = pb::WatchCaseRequest { name: case.name.clone(), resume_token };
+        let mut stream = ana.cases.watch_case(watch).await.unwrap().into_inner();
+        let request = pb::DeclineCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            reason: "no time".to_owned(),
+            ..Default::default()
+        };
+        ana.cases.decline_case(request).await.unwrap();
+        let mut seen = vec![first.timeline[0].sequence];
+        while seen.len() < 4 {
+            let entry =
+                tokio::time::timeout(std::time::Duration::from_secs(10), stream.next()).await;
+            seen.push(entry.unwrap().unwrap().unwrap().sequence);
+        }
+        assert_eq!(seen, [1, 2, 3, 4], "created, member, outreach, declined");
+        let all = pb::ListTimelineRequest { page_size: 0, ..list };
+        let all = ana.cases.list_timeline(all).await.unwrap().into_inner().timeline;
+        let told: Vec<&str> = all.iter().map(|entry| entry.event.as_str()).collect();
+        assert_eq!(told, ["CASE_CREATED", "MEMBER_ADDED", "CASE_MOVED", "CASE_MOVED"]);
+    }
+}

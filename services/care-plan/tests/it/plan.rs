@@ -1,0 +1,174 @@
+//! Plans are approved by another, agreed to word by word, revised without forgetting, and end with what hangs on them.
+use caseward_api::careplan::v1::{self as pb, care_plan::State, plan_change::Action};
+use tonic::Code;
+
+use crate::world::{Caller, World, worlds};
+
+/// A plan with two goals and an activity, as far as active.
+async fn active(world: &World, ana: &mut Caller) -> (pb::Case, pb::CarePlan) {
+    let case = ana.enrolled().await;
+    let plan = ana.plan(&case).await;
+    ana.goal(&plan, "walk to the park").await;
+    ana.goal(&plan, "weigh every morning").await;
+    ana.activity(&plan, "bring a scale").await;
+    (case, activate(world, ana, plan).await)
+}
+
+async fn activate(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::CarePlan {
+    let mut sam = world.caller("sam", "supervisor");
+    let request =
+        pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+    let plan = ana.plans.submit_care_plan(request).await.unwrap().into_inner();
+    let request =
+        pb::ApproveCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+    let plan = sam.plans.approve_care_plan(request).await.unwrap().into_inner();
+    let agreement = pb::Agreement {
+        party: pb::agreement::Party::Patient.into(),
+        method: pb::agreement::Method::Verbal.into(),
+        content_hash: plan.content_hash.clone(),
+        ..Default::default()
+    };
+    let request = pb::RecordAgreementRequest {
+        name: plan.name,
+        etag: plan.etag,
+        agreement: Some(agreement),
+        ..Default::default()
+    };
+    let plan = ana.plans.record_agreement(request).await.unwrap().into_inner();
+    let request =
+        pb::ActivateCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+    ana.plans.activate_care_plan(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_carried_out_after_another_approved_it_and_the_patient_agreed() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let (_, plan) = active(&world, &mut ana).await;
+        assert_eq!(plan.state(), State::Active);
+        assert_eq!(plan.approval.unwrap().approver, "sam");
+        assert_eq!(plan.content_hash.len(), 64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_approves_their_own_plan() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.enrolled().await;
+        let plan = sam.plan(&case).await;
+        sam.goal(&plan, "sleep").await;
+        let request =
+            pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+        let plan = sam.plans.submit_care_plan(request).await.unwrap().into_inner();
+        let request =
+            pb::ApproveCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+        let refused = sam.plans.approve_care_plan(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_says_what_it_changed_and_ends_the_plan_it_replaces() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let (case, old) = active(&world, &mut ana).await;
+        let request = pb::ReviseCarePlanRequest {
+            name: old.name.clone(),
+            etag: old.etag.clone(),
+            reason: "a new goal".to_owned(),
+            ..Default::default()
+        };
+        let draft = ana.plans.revise_care_plan(request).await.unwrap().into_inner();
+        assert_eq!((draft.plan_revision, draft.replaces.as_str()), (2, old.name.as_str()));
+        ana.goal(&draft, "cook twice a week").await;
+        let diff = pb::DiffRevisionsRequest { name: draft.name.clone(), base: String::new() };
+        let diff = ana.plans.diff_revisions(diff).await.unwrap().into_inner();
+        let changes: Vec<_> =
+            diff.changes.iter().map(|one| (one.action(), one.description.as_str())).collect();
+        assert_eq!(changes, [(Action::Added, "cook twice a week")]);
+        let revised = activate(&world, &mut ana, draft).await;
+        assert_eq!(revised.state(), State::Active);
+        let old = ana
+            .plans
+            .get_care_plan(pb::GetCarePlanRequest { name: old.name })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((old.state(), old.replaced_by), (State::Completed, revised.name));
+        let list = pb::ListCarePlansRequest { parent: case.name, ..Default::default() };
+        assert_eq!(ana.plans.list_care_plans(list).await.unwrap().into_inner().care_plans.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_plan_takes_its_open_activities_and_their_tasks_with_it() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let (case, plan) = active(&world, &mut ana).await;
+        let list = pb::ListActivitiesRequest { parent: plan.name.clone(), ..Default::default() };
+        let activity = ana
+            .plans
+            .list_activities(list.clone())
+            .await
+            .unwrap()
+            .into_inner()
+            .activities
+            .remove(0);
+        let task = pb::Task {
+            title: "order the scale".to_owned(),
+            focus: activity.name.clone(),
+            ..Default::default()
+        };
+        let request = pb::CreateTaskRequest {
+            parent: case.name.clone(),
+            task: Some(task),
+            ..Default::default()
+        };
+        let task = ana.tasks.create_task(request).await.unwrap().into_inner();
+        let request = pb::RevokeCarePlanRequest {
+            name: plan.name,
+            etag: plan.etag,
+            reason: "moves away".to_owned(),
+            ..Default::default()
+        };
+        let plan = ana.plans.revoke_care_plan(request).await.unwrap().into_inner();
+        assert_eq!(plan.state(), State::Revoked);
+        let activity =
+            ana.plans.list_activities(list).await.unwrap().into_inner().activities.remove(0);
+        assert_eq!(activity.state(), pb::activity::State::Cancelled);
+        let task =
+            ana.tasks.get_task(pb::GetTaskRequest { name: task.name }).await.unwrap().into_inner();
+        assert_eq!(task.state(), pb::task::State::Cancelled);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agreement_to_other_words_is_aborted() {
+    for world in worlds().await {
+        let (mut ana, mut sam) =
+            (world.caller("ana", "case_manager"), world.caller("sam", "supervisor"));
+        let case = ana.enrolled().await;
+        let plan = ana.plan(&case).await;
+        ana.goal(&plan, "sleep").await;
+        let request =
+            pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+        let plan = ana.plans.submit_care_plan(request).await.unwrap().into_inner();
+        let request =
+            pb::ApproveCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+        let plan = sam.plans.approve_care_plan(request).await.unwrap().into_inner();
+        let agreement = pb::Agreement {
+            party: pb::agreement::Party::Patient.into(),
+            method: pb::agreement::Method::Signature.into(),
+            content_hash: "0".repeat(64),
+            ..Default::default()
+        };
+        let request = pb::RecordAgreementRequest {
+            name: plan.name,
+            etag: plan.etag,
+            agreement: Some(agreement),
+            ..Default::default()
+        };
+        assert_eq!(ana.plans.record_agreement(request).await.unwrap_err().code(), Code::Aborted);
+    }
+}

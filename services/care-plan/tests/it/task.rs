@@ -1,0 +1,71 @@
+//! Tasks are claimed once, come due, and wait while their case is paused.
+use caseward_api::careplan::v1::{self as pb, task::State};
+use time::Duration;
+use tonic::Code;
+
+use crate::world::worlds;
+
+fn task(title: &str) -> Option<pb::Task> {
+    Some(pb::Task { title: title.to_owned(), ..Default::default() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_who_claim_a_task_one_gets_it() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.enrolled().await;
+        let request =
+            pb::CreateTaskRequest { parent: case.name, task: task("call"), ..Default::default() };
+        let task = sam.tasks.create_task(request).await.unwrap().into_inner();
+        assert_eq!(task.state(), State::Ready);
+        let mut racing = tokio::task::JoinSet::new();
+        for subject in ["sam", "sue", "sid"] {
+            let mut caller = world.caller(subject, "supervisor");
+            let (name, etag) = (task.name.clone(), task.etag.clone());
+            let request = pb::ClaimTaskRequest { name, etag, ..Default::default() };
+            racing
+                .spawn(async move { caller.tasks.claim_task(request).await.map_err(|e| e.code()) });
+        }
+        let outcomes = racing.join_all().await;
+        assert_eq!(outcomes.iter().filter(|one| one.is_ok()).count(), 1);
+        assert!(
+            outcomes.iter().flat_map(|one| one.as_ref().err()).all(|code| *code == Code::Aborted)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_worklist_shows_what_is_due_first_and_pages_without_loss() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        for (title, days) in [("third", 9), ("first", 1), ("second", 4)] {
+            let due_time = Some((world.now() + Duration::days(days)).into());
+            let task = pb::Task {
+                title: title.to_owned(),
+                owner: "ana".to_owned(),
+                due_time,
+                ..Default::default()
+            };
+            let parent = case.name.clone();
+            let request = pb::CreateTaskRequest { parent, task: Some(task), ..Default::default() };
+            ana.tasks.create_task(request).await.unwrap();
+        }
+        let mut titles = vec![];
+        let mut request = pb::ListWorklistRequest { page_size: 2, ..Default::default() };
+        loop {
+            let page = ana.tasks.list_worklist(request.clone()).await.unwrap().into_inner();
+            titles.extend(page.items.into_iter().map(|item| item.task.unwrap().title));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        assert_eq!(titles, ["first", "second", "third"]);
+        world.advance(Duration::days(2)).await;
+        let overdue = pb::ListWorklistRequest { overdue_only: true, ..Default::default() };
+        let overdue = ana.tasks.list_worklist(overdue).await.unwrap().into_inner().items;
+        assert_eq!(overdue.len(), 1);
+        assert!(overdue[0].task.as_ref().unwrap().overdue);
+    }
+}

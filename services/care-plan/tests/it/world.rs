@@ -1,0 +1,172 @@
+//! A care-plan service with callers, and a patient service that shows every patient to everybody.
+use std::{convert::Infallible, time::Duration};
+
+use caseward_api::careplan::v1::{
+    self as pb, care_plan_service_client::CarePlanServiceClient,
+    case_service_client::CaseServiceClient, note_service_client::NoteServiceClient,
+    task_service_client::TaskServiceClient,
+};
+use caseward_core::{Clock, Time};
+use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
+use caseward_testkit::{Database, databases};
+use http_body_util::{BodyExt, Full};
+use tempfile::TempDir;
+use tonic::{Status, body::Body, metadata::MetadataValue, service::Interceptor};
+use uuid::Uuid;
+
+/// When every test begins.
+pub const START: &str = "2026-03-02T14:00:00Z";
+
+pub struct World {
+    pub process: Process,
+    _database: Database,
+    _data: TempDir,
+}
+
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        let value: MetadataValue<_> = format!("Bearer {}", self.0).parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        Ok(request)
+    }
+}
+
+type Channel = tonic::service::interceptor::InterceptedService<Transport, Token>;
+
+/// Somebody who calls.
+#[derive(Clone)]
+pub struct Caller {
+    pub cases: CaseServiceClient<Channel>,
+    pub plans: CarePlanServiceClient<Channel>,
+    pub tasks: TaskServiceClient<Channel>,
+    pub notes: NoteServiceClient<Channel>,
+}
+
+/// A world on each database of this machine.
+pub async fn worlds() -> Vec<World> {
+    let mut worlds = vec![];
+    for database in databases().await {
+        worlds.push(World::on(database).await);
+    }
+    worlds
+}
+
+impl World {
+    async fn on(database: Database) -> World {
+        let data = tempfile::tempdir().unwrap();
+        let layers = Layers::load(None, &[caseward_care_plan::DEFAULTS]).unwrap();
+        let layers = layers.with("data", data.path().to_str().unwrap()).unwrap();
+        let layers = layers.with("care_plan.database", database.url.clone()).unwrap();
+        let layers = layers.with("clock.simulated_start", START).unwrap();
+        let mut process = Process::new(layers.common().unwrap()).await.unwrap();
+        process.bind("patient", everybody_is_seen());
+        caseward_care_plan::start(layers.section("care_plan").unwrap(), &mut process)
+            .await
+            .unwrap();
+        process.ready().unwrap();
+        World { process, _database: database, _data: data }
+    }
+
+    pub fn caller(&self, subject: &str, role: &str) -> Caller {
+        let life = Duration::from_secs(3600);
+        let now = Clock::System.now();
+        let token =
+            self.process.verifier().mint(subject, &[role], LOCAL_ORGANIZATION, life, now).unwrap();
+        let (peer, token) = (self.process.peer("care_plan"), Token(token));
+        Caller {
+            cases: CaseServiceClient::with_interceptor(peer.clone(), token.clone()),
+            plans: CarePlanServiceClient::with_interceptor(peer.clone(), token.clone()),
+            tasks: TaskServiceClient::with_interceptor(peer.clone(), token.clone()),
+            notes: NoteServiceClient::with_interceptor(peer, token),
+        }
+    }
+
+    pub fn now(&self) -> Time {
+        self.process.clock.now()
+    }
+
+    /// Plays time forward; what comes due on the way fires.
+    pub async fn advance(&self, by: time::Duration) {
+        let to = self.now() + by;
+        self.process.settle().advance(to, Duration::from_secs(20)).await.unwrap();
+    }
+}
+
+/// Answers every unary call with an empty message: whoever asks may see every patient.
+fn everybody_is_seen() -> Transport {
+    Transport::local(tower::service_fn(|_: http::Request<Body>| async {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        let body = Full::new(tonic::codegen::Bytes::from_static(&[0; 5]));
+        let body = body.with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
+        let reply = http::Response::builder().header("content-type", "application/grpc");
+        Ok::<_, Infallible>(reply.body(Body::new(body)).unwrap())
+    }))
+}
+
+pub fn patient() -> String {
+    format!("patients/{}", Uuid::now_v7())
+}
+
+pub fn concept(text: &str) -> Option<caseward_api::types::v1::Concept> {
+    Some(caseward_api::types::v1::Concept { text: text.to_owned(), codings: vec![] })
+}
+
+impl Caller {
+    pub async fn case(&mut self) -> pb::Case {
+        let case = pb::Case {
+            patient: patient(),
+            title: "Heart failure".to_owned(),
+            ..Default::default()
+        };
+        let request = pb::CreateCaseRequest { case: Some(case), request_id: String::new() };
+        self.cases.create_case(request).await.unwrap().into_inner()
+    }
+
+    pub async fn outreach(&mut self) -> pb::Case {
+        let pb::Case { name, etag, .. } = self.case().await;
+        let request = pb::StartOutreachRequest { name, etag, ..Default::default() };
+        self.cases.start_outreach(request).await.unwrap().into_inner()
+    }
+
+    pub async fn enrolled(&mut self) -> pb::Case {
+        let pb::Case { name, etag, .. } = self.outreach().await;
+        let consent_statement = "said yes on the phone".to_owned();
+        let request = pb::EnrolCaseRequest { name, etag, consent_statement, ..Default::default() };
+        self.cases.enrol_case(request).await.unwrap().into_inner()
+    }
+
+    pub async fn read(&mut self, case: &pb::Case) -> pb::Case {
+        let request = pb::GetCaseRequest { name: case.name.clone() };
+        self.cases.get_case(request).await.unwrap().into_inner()
+    }
+
+    pub async fn plan(&mut self, case: &pb::Case) -> pb::CarePlan {
+        let plan = pb::CarePlan { title: "Stay at home".to_owned(), ..Default::default() };
+        let parent = case.name.clone();
+        let request =
+            pb::CreateCarePlanRequest { parent, care_plan: Some(plan), ..Default::default() };
+        self.plans.create_care_plan(request).await.unwrap().into_inner()
+    }
+
+    pub async fn goal(&mut self, plan: &pb::CarePlan, text: &str) -> pb::Goal {
+        let goal = pb::Goal { description: concept(text), ..Default::default() };
+        let request = pb::CreateGoalRequest {
+            parent: plan.name.clone(),
+            goal: Some(goal),
+            ..Default::default()
+        };
+        self.plans.create_goal(request).await.unwrap().into_inner()
+    }
+
+    pub async fn activity(&mut self, plan: &pb::CarePlan, description: &str) -> pb::Activity {
+        let activity = pb::Activity { description: description.to_owned(), ..Default::default() };
+        let parent = plan.name.clone();
+        let request =
+            pb::CreateActivityRequest { parent, activity: Some(activity), ..Default::default() };
+        self.plans.create_activity(request).await.unwrap().into_inner()
+    }
+}
