@@ -64,7 +64,7 @@ pub async fn find(
             .filter(Column::System.is_in(systems))
             .all(&scope.db)
             .await?;
-        // A value of one system may be asked for with another's; those pairs are not looked up by anyone.
+        // The values of one system are asked for in the others too; nobody looks up what that finds beside.
         found.extend(
             rows.into_iter()
                 .map(|Model { system, value, record, .. }| (Identifier { system, value }, record)),

@@ -24,7 +24,7 @@ impl<'a, E: Record> Filter<'a, E> {
         if identifier.is_empty() {
             return self;
         }
-        match identifier.rsplit_once('|') {
+        match identifier.split_once('|') {
             None => self.bad.add("identifier", "wants `{system}|{value}`"),
             Some((system, value)) => {
                 let found = identifier::record(self.ctx, E::Kind::COLLECTION, system, value);

@@ -67,7 +67,7 @@ pub fn take<E: Record>(
         let before = row.clone();
         let path = format!("{}.{field}", E::FIELD);
         E::take(row, field, from, &mut Taking { path, refs, bad });
-        if refs.is_load() {
+        if *field == "identifiers" && refs.is_load() {
             // What another source knows the record by is kept.
             identifier::join(E::identifiers(row), E::identifiers(&mut before.clone()));
         }

@@ -96,7 +96,7 @@ impl References {
         Ok(())
     }
 
-    /// Makes `identifiers` name the records that this very request makes, and nothing else does any more.
+    /// Makes `identifiers` name the records that this very request makes.
     pub fn promise<K: Kind>(&mut self, identifiers: &HashMap<Identifier, Uuid>) {
         let keys = identifiers
             .iter()
@@ -115,7 +115,7 @@ impl References {
             .and_then(|rest| rest.strip_prefix("?identifier="))
             .filter(|_| self.load);
         if let Some(identifier) = by_identifier {
-            // A system is a URI and may hold anything but this sign.
+            // A URI does not hold this sign; a value may.
             let (system, value) = identifier.split_once('|')?;
             let (system, value) = (system.to_owned(), value.to_owned());
             return Some(Key::Identifier(K::COLLECTION, Identifier { system, value }));

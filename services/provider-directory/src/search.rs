@@ -117,10 +117,11 @@ async fn by_name(
 ) -> Result<(Vec<Hit>, String)> {
     use healthcare_service::Column;
     if let Some((id, name)) = page.after().and_then(<[u8]>::split_first_chunk::<16>) {
-        let same = Condition::all()
-            .add(Column::SortKey.eq(name))
+        let later = Condition::any()
+            .add(Column::SortKey.gt(name))
             .add(Column::Id.gt(Uuid::from_bytes(*id)));
-        select = select.filter(Condition::any().add(Column::SortKey.gt(name)).add(same));
+        // The first half says where an index begins to read.
+        select = select.filter(Column::SortKey.gte(name)).filter(later);
     }
     let mut rows: Vec<(Uuid, Vec<u8>)> = select
         .select_only()

@@ -70,7 +70,9 @@ impl MigrationTrait for Migration {
         );
         manager.create_table(term).await?;
         manager.create_index(index("term", &["organization", "record"])).await?;
-        manager.create_index(index("term", &["organization", "target"])).await
+        // Words are many and name no record; the few terms that do are joined by it.
+        let mut targets = index("term", &["organization", "kind", "field", "target"]);
+        manager.create_index(targets.and_where(Expr::col("target").is_not_null()).to_owned()).await
     }
 }
 

@@ -347,6 +347,7 @@ async fn a_verification_holds_for_ninety_days() {
         let read =
             client.get_organization(suite.by(CASE_MANAGER, read)).await.unwrap().into_inner();
         assert_eq!(read.verification.unwrap().state(), State::Lapsed);
+        assert_eq!(read.etag, "\"3\"", "made, verified, lapsed");
 
         let stale = client.verify_record(suite.by(EDITOR, ask.clone())).await.unwrap_err();
         assert_eq!(stale.code(), Code::Aborted);
