@@ -15,14 +15,20 @@
 mod data;
 mod database;
 mod nats;
+mod oidc;
+mod otlp;
 mod postgres;
 mod program;
+mod smtp;
 mod suite;
 
 pub use data::data;
 pub use database::{Database, databases};
 pub use nats::{Nats, nats};
+pub use oidc::Provider;
+pub use otlp::{Collector, Telemetry};
 pub use program::Program;
+pub use smtp::{Answer, Mail, Smtp};
 pub use suite::{Caller, Member, Plan, START, Suite, suites};
 
 /// Reads a variable that steers tests; one that is empty is not set.
