@@ -1,4 +1,12 @@
 //! FHIR R4 JSON and the NPPES file, read into the contracts.
+//!
+//! [`Reading`] reads files and folders; [`import`] sends what was read to a [`Sink`], which calls the services, and
+//! fills a [`Report`]. [`import_nppes`] does so for the rows of an NPPES file. Plan-Net needs nothing of its own.
+//!
+//! A resource is known to the services by its business identifiers and by the address it had where it came from: its
+//! full URL or its id where that is a UUID ([`URI_SYSTEM`]), else its type and id ([`SOURCE_SYSTEM`]), so that a
+//! second import finds it. Plain ids such as `example` are unique within one server only: sources that may use the
+//! same ones are told apart by the `source` that [`import`] takes.
 mod care_plan;
 mod care_team;
 mod case;

@@ -17,8 +17,8 @@ use caseward_fhir::{
 
 use crate::{memory::Memory, read::data};
 
-/// Runs a future that never waits: the sink here is memory.
-pub(crate) fn now<F: Future>(future: F) -> F::Output {
+/// Runs a future that never waits: the sink here is memory. A program may run it in a task, so it can be sent.
+pub(crate) fn now<F: Future + Send>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("nothing here waits"),
