@@ -187,13 +187,12 @@ impl Process {
         if let Some(door) = &self.front {
             return Routes::from(door.clone());
         }
-        let router = self.served.iter().fold(axum::Router::new(), |router, (_, names, routes)| {
-            let health = (!self.served.is_empty()).then_some("grpc.health.v1.Health");
+        let served = self.served.iter().enumerate();
+        let router = served.fold(axum::Router::new(), |router, (n, (_, names, routes))| {
+            // Without a gateway a process holds one service; of several the first would speak of its health.
+            let health = (n == 0).then_some("grpc.health.v1.Health");
             names.iter().copied().chain(health).fold(router, |router, service| {
-                router.route_service(
-                    &format!("/{service}/{{method}}"),
-                    routes.clone().into_axum_router(),
-                )
+                router.route_service(&format!("/{service}/{{method}}"), routes.clone())
             })
         });
         Routes::from(router)
