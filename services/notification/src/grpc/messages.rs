@@ -1,0 +1,52 @@
+//! `MessageService`.
+use std::sync::Arc;
+
+use caseward_api::notification::v1::{self as pb, message_service_server::MessageService};
+use caseward_core::{Ctx, Name, Page};
+use caseward_store::Store;
+use tonic::{Request, Response};
+
+use super::Reply;
+use crate::{message, shipped::Installed};
+
+#[derive(Debug)]
+pub(crate) struct Messages {
+    pub(crate) store: Store,
+    pub(crate) installed: Arc<Installed>,
+}
+
+#[tonic::async_trait]
+impl MessageService for Messages {
+    async fn get_message(&self, req: Request<pb::GetMessageRequest>) -> Reply<pb::Message> {
+        let (ctx, req) = Ctx::open(req)?;
+        let row = message::get(&self.store.read(&ctx), Name::parse("name", &req.name)?).await?;
+        Ok(Response::new(row.wire(req.view() == pb::MessageView::Full)))
+    }
+
+    async fn list_messages(
+        &self,
+        req: Request<pb::ListMessagesRequest>,
+    ) -> Reply<pb::ListMessagesResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let page = Page::open(&ctx, &req)?;
+        let (rows, next_page_token) = message::list(&self.store.read(&ctx), &req, &page).await?;
+        let messages = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListMessagesResponse { messages, next_page_token }))
+    }
+
+    async fn send_message(&self, req: Request<pb::SendMessageRequest>) -> Reply<pb::Message> {
+        let (ctx, req) = Ctx::open(req)?;
+        self.installed.ensure(&self.store, &ctx).await?;
+        let ask = req.clone();
+        let reply = self.store.write(&ctx, &req, move |tx| message::send(tx, ask.clone())).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn cancel_message(&self, req: Request<pb::CancelMessageRequest>) -> Reply<pb::Message> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (id, ask) = (Name::parse("name", &req.name)?, req.clone());
+        let reply =
+            self.store.write(&ctx, &req, move |tx| message::cancel(tx, id, ask.clone())).await?;
+        Ok(Response::new(reply))
+    }
+}

@@ -1,0 +1,244 @@
+//! Who is told: asked of the patient service when a message is about to be sent, and forgotten after.
+use caseward_api::{
+    patient::v1::{
+        self as pb, CaregiverScope, Consent, ListConsentsRequest, ListRelatedPersonsRequest,
+        caregiver_scope::Topic, consent, patient_service_client::PatientServiceClient,
+    },
+    types::v1::{ContactPoint, Period, contact_point},
+};
+use caseward_core::{Ctx, Error, Result, Time};
+use caseward_server::{Identity, Transport};
+use tonic::Code;
+
+use crate::{channel::Channel, message::Recipient};
+
+/// The patient service, asked as the service itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Patients {
+    pub(crate) peer: Transport,
+    pub(crate) identity: Identity,
+}
+
+/// What one attempt has to know about whom it reaches.
+#[derive(Debug, Default)]
+pub(crate) struct Person {
+    /// Whether the record is one to write to.
+    pub(crate) exists: bool,
+    pub(crate) deceased: bool,
+    pub(crate) languages: Vec<String>,
+    pub(crate) email: Option<String>,
+    /// With which they sign in.
+    pub(crate) subject: Option<String>,
+    pub(crate) zone: String,
+    pub(crate) quiet: Option<(String, String)>,
+    pub(crate) opted_out: Vec<i32>,
+    /// Staff are told because it is their work; nobody else without a consent or a scope.
+    pub(crate) consents: Option<Vec<Consent>>,
+    /// Of a caregiver.
+    pub(crate) scope: Option<CaregiverScope>,
+}
+
+/// How many merges of records are followed.
+const MERGES: usize = 4;
+
+impl Patients {
+    /// What is known of `recipient`.
+    pub(crate) async fn person(&self, ctx: &Ctx, recipient: &Recipient) -> Result<Person> {
+        match recipient {
+            Recipient::Subject(subject) => {
+                Ok(Person { exists: true, subject: Some(subject.clone()), ..Person::default() })
+            }
+            Recipient::Patient(name) => self.patient(ctx, name).await,
+            Recipient::RelatedPerson(name) => self.related(ctx, name).await,
+        }
+    }
+
+    /// The names of those close to `patient` who are to be told of `topic`.
+    pub(crate) async fn caregivers(
+        &self,
+        ctx: &Ctx,
+        patient: &str,
+        topic: Topic,
+    ) -> Result<Vec<String>> {
+        let ask = ListRelatedPersonsRequest {
+            parent: patient.to_owned(),
+            page_size: 1000,
+            ..Default::default()
+        };
+        let found = match self.client(ctx)?.list_related_persons(ask).await {
+            Ok(reply) => reply.into_inner().related_persons,
+            Err(status) if status.code() == Code::NotFound => vec![],
+            Err(status) => return Err(status.into()),
+        };
+        let told = found.into_iter().filter(|person| {
+            person.scope.as_ref().is_some_and(|scope| {
+                !scope.channels.is_empty()
+                    && holds(scope, ctx.now())
+                    && scope.topics.contains(&topic.into())
+            })
+        });
+        Ok(told.map(|person| person.name).collect())
+    }
+
+    async fn patient(&self, ctx: &Ctx, name: &str) -> Result<Person> {
+        let mut client = self.client(ctx)?;
+        let Some(patient) = self.record(&mut client, name).await? else {
+            return Ok(Person::default());
+        };
+        let name = patient.name.clone();
+        let ask = pb::GetPreferenceRequest { name: format!("{name}/preference") };
+        let preference = known(client.get_preference(ask).await)?.unwrap_or_default();
+        let spoken = patient.communications.iter().map(|spoken| spoken.language.clone());
+        let quiet = (!preference.quiet_start.is_empty())
+            .then_some((preference.quiet_start, preference.quiet_end));
+        Ok(Person {
+            exists: true,
+            deceased: is_deceased(&patient),
+            languages: Some(preference.language)
+                .filter(|l| !l.is_empty())
+                .into_iter()
+                .chain(spoken)
+                .collect(),
+            email: email(&patient.telecoms),
+            subject: Some(patient.subject).filter(|subject| !subject.is_empty()),
+            zone: first([preference.time_zone, patient.time_zone]),
+            quiet,
+            opted_out: preference.opted_out_channels,
+            consents: Some(consents(&mut client, &name).await?),
+            scope: None,
+        })
+    }
+
+    async fn related(&self, ctx: &Ctx, name: &str) -> Result<Person> {
+        let mut client = self.client(ctx)?;
+        let ask = pb::GetRelatedPersonRequest { name: name.to_owned() };
+        let Some(person) = known(client.get_related_person(ask).await)? else {
+            return Ok(Person::default());
+        };
+        let patient = name.split("/relatedPersons/").next().unwrap_or_default();
+        let Some(patient) = self.record(&mut client, patient).await? else {
+            return Ok(Person::default());
+        };
+        let close = person.period.as_ref().is_none_or(|period| within(period, ctx.now()));
+        // What a caregiver said no to; a yes of theirs is not needed beside the scope.
+        let refused = consents(&mut client, &patient.name).await?.into_iter().filter(|consent| {
+            consent.grantor == name && consent.decision == i32::from(consent::Decision::Deny)
+        });
+        let scope = person.scope.filter(|scope| close && holds(scope, ctx.now()));
+        Ok(Person {
+            exists: true,
+            deceased: is_deceased(&patient),
+            languages: person.communications.into_iter().map(|spoken| spoken.language).collect(),
+            email: email(&person.telecoms),
+            subject: Some(person.subject).filter(|subject| !subject.is_empty()),
+            zone: first([person.time_zone, patient.time_zone]),
+            quiet: None,
+            opted_out: vec![],
+            consents: Some(refused.collect()),
+            scope: Some(scope.unwrap_or_default()),
+        })
+    }
+
+    /// The record of a patient, or the one into which it was merged.
+    async fn record(
+        &self,
+        client: &mut PatientServiceClient<Transport>,
+        name: &str,
+    ) -> Result<Option<pb::Patient>> {
+        let mut name = name.to_owned();
+        for _ in 0..MERGES {
+            let Some(patient) = known(client.get_patient(pb::GetPatientRequest { name }).await)?
+            else {
+                return Ok(None);
+            };
+            match pb::patient::State::try_from(patient.state) {
+                Ok(pb::patient::State::Merged) => name = patient.merged_into,
+                Ok(pb::patient::State::EnteredInError) => return Ok(None),
+                _ => return Ok(Some(patient)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn client(&self, ctx: &Ctx) -> Result<PatientServiceClient<Transport>> {
+        let signed = self.identity.sign(ctx).map_err(|cause| Error::internal(cause.to_string()))?;
+        Ok(PatientServiceClient::new(self.peer.for_caller(&signed)))
+    }
+}
+
+impl Person {
+    /// Whether what they, or those who speak for them, agreed to allows `channel`.
+    pub(crate) fn consents_to(&self, channel: Channel, now: Time) -> bool {
+        let Some(consents) = &self.consents else { return true };
+        let about = |decision: consent::Decision| {
+            consents.iter().any(|one| {
+                let permit = one.decision != i32::from(consent::Decision::Deny);
+                permit == (decision == consent::Decision::Permit)
+                    && one.state == i32::from(consent::State::Active)
+                    && one.period.as_ref().is_none_or(|period| within(period, now))
+                    && (one.channels.is_empty() || channel.is_in(&one.channels))
+            })
+        };
+        let permitted =
+            channel.is_secured() || self.scope.is_some() || about(consent::Decision::Permit);
+        permitted && !about(consent::Decision::Deny)
+    }
+
+    /// Whether a caregiver may be told of `topic` over `channel`; true for all others.
+    pub(crate) fn in_scope(&self, topic: Topic, channel: Channel) -> bool {
+        self.scope.as_ref().is_none_or(|scope| {
+            scope.topics.contains(&topic.into()) && channel.is_in(&scope.channels)
+        })
+    }
+}
+
+async fn consents(
+    client: &mut PatientServiceClient<Transport>,
+    patient: &str,
+) -> Result<Vec<Consent>> {
+    let ask = ListConsentsRequest {
+        parent: patient.to_owned(),
+        page_size: 1000,
+        r#type: consent::Type::Messaging.into(),
+        states: vec![consent::State::Active.into()],
+        ..Default::default()
+    };
+    Ok(known(client.list_consents(ask).await)?.map(|reply| reply.consents).unwrap_or_default())
+}
+
+/// What a peer knows; nothing where it knows of no such thing.
+fn known<T>(reply: Result<tonic::Response<T>, tonic::Status>) -> Result<Option<T>> {
+    match reply {
+        Ok(reply) => Ok(Some(reply.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status.into()),
+    }
+}
+
+fn is_deceased(patient: &pb::Patient) -> bool {
+    patient.deceased || patient.deceased_time.is_some()
+}
+
+fn email(telecoms: &[ContactPoint]) -> Option<String> {
+    let usable = telecoms.iter().filter(|at| {
+        at.system == i32::from(contact_point::System::Email)
+            && at.r#use != i32::from(contact_point::Use::Old)
+    });
+    usable.map(|at| at.value.clone()).next()
+}
+
+fn first(zones: [String; 2]) -> String {
+    zones.into_iter().find(|zone| !zone.is_empty()).unwrap_or_default()
+}
+
+fn holds(scope: &CaregiverScope, now: Time) -> bool {
+    scope.revoke_time.is_none() && scope.period.as_ref().is_none_or(|period| within(period, now))
+}
+
+fn within(period: &Period, now: Time) -> bool {
+    let at = |moment: &Option<prost_types::Timestamp>| {
+        caseward_core::check::moment(moment).ok().flatten()
+    };
+    at(&period.start).is_none_or(|start| start <= now)
+        && at(&period.end).is_none_or(|end| now < end)
+}

@@ -1,0 +1,115 @@
+//! The templates that the product ships, in every organization from its first use on.
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use caseward_core::{Ctx, Result, data::Json};
+use caseward_store::{Store, Tx};
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, sea_query::OnConflict};
+use uuid::Uuid;
+
+use crate::{
+    channel::Channel,
+    template::{self, ActiveModel, Entity, Model, State, TemplateId, Variant},
+};
+
+mod texts;
+
+/// Tells a patient who looks after them now.
+pub(crate) const CASE_ENROLLED: &str = "case-enrolled";
+/// Tells a patient that somebody else looks after them now.
+pub(crate) const ACCOUNTABILITY_MOVED: &str = "accountability-moved";
+/// Tells a case manager that a case is offered to them.
+pub(crate) const HANDOFF_PROPOSED: &str = "handoff-proposed";
+/// Tells staff that a task is theirs.
+pub(crate) const TASK_ASSIGNED: &str = "task-assigned";
+/// Tells staff of an answer that cannot wait.
+pub(crate) const CRITICAL_ITEM: &str = "critical-item-raised";
+/// Tells a patient that a copy of the plan is there.
+pub(crate) const PLAN_ACTIVATED: &str = "plan-activated";
+/// Tells a patient that the case is closed.
+pub(crate) const CASE_CLOSED: &str = "case-closed";
+/// Reminds a patient to look at the plan.
+pub(crate) const CHECK_PLAN: &str = "check-your-plan";
+
+/// One shipped template: for patients, by email and inbox, or for staff, by inbox.
+struct Shipped {
+    key: &'static str,
+    display_name: &'static str,
+    channels: &'static [Channel],
+    /// Language, subject, body.
+    texts: [(&'static str, &'static str, &'static str); 2],
+}
+
+/// The organizations that have them.
+#[derive(Debug, Default)]
+pub(crate) struct Installed(Mutex<HashSet<Uuid>>);
+
+impl Installed {
+    /// Sees to it that the organization of `ctx` has them.
+    pub(crate) async fn ensure(&self, store: &Store, ctx: &Ctx) -> Result<()> {
+        let organization = ctx.organization();
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&organization) {
+            return Ok(());
+        }
+        let task = Ctx::task(crate::NAME, "templates", organization, ctx.clock.clone());
+        store.task(&task, install).await?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(organization);
+        Ok(())
+    }
+}
+
+/// The version of a shipped template that is in use; none where somebody retired them all.
+pub(crate) async fn in_use(tx: &Tx, key: &str) -> Result<Option<Model>> {
+    if let Some(found) = template::in_use(tx, key).await? {
+        return Ok(Some(found));
+    }
+    install(tx.clone()).await?;
+    template::in_use(tx, key).await
+}
+
+async fn install(tx: Tx) -> Result<()> {
+    let known = OnConflict::new().do_nothing().to_owned();
+    for shipped in texts::ALL {
+        let row = shipped.row(&tx.ctx).into_active_model().reset_all();
+        let insert = Entity::insert::<ActiveModel>(row).on_conflict(known.clone());
+        match insert.exec_without_returning(&tx.db).await {
+            Ok(_) | Err(sea_orm::DbErr::RecordNotInserted) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Shipped {
+    fn row(&self, ctx: &Ctx) -> Model {
+        let mut variants = vec![];
+        for channel in self.channels {
+            for (language, subject, body) in self.texts {
+                variants.push(Variant {
+                    language: language.to_owned(),
+                    channel: *channel,
+                    subject: subject.to_owned(),
+                    body: body.to_owned(),
+                });
+            }
+        }
+        let now = ctx.now();
+        Model {
+            id: TemplateId::generate(),
+            organization: ctx.organization(),
+            key: self.key.to_owned(),
+            version: 1,
+            display_name: self.display_name.to_owned(),
+            variables: Json::default(),
+            variants: Json(variants),
+            state: State::Approved,
+            approver: ctx.subject().to_owned(),
+            approved_at: Some(now),
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        }
+    }
+}

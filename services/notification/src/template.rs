@@ -1,0 +1,541 @@
+//! Templates: the row, its states, its rules.
+use std::collections::BTreeMap;
+
+use caseward_api::notification::v1 as pb;
+use caseward_core::{
+    Ctx, Error, Id, Kind, Page, Result, Time, Violations,
+    check::{self, Checked},
+    data::Json,
+};
+use caseward_store::{Resource, Scope, Transition, Tx};
+use prost_types::FieldMask;
+use sea_orm::{QueryOrder, entity::prelude::*};
+use serde::{Deserialize, Serialize};
+
+use crate::{channel::Channel, text};
+
+#[derive(Debug)]
+pub struct Template;
+impl Kind for Template {
+    const COLLECTION: &'static str = "templates";
+}
+pub type TemplateId = Id<Template>;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "template")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: TemplateId,
+    pub organization: Uuid,
+    pub key: String,
+    pub version: i32,
+    pub display_name: String,
+    pub variables: Json<Vec<Variable>>,
+    pub variants: Json<Vec<Variant>>,
+    pub state: State,
+    pub approver: String,
+    pub approved_at: Option<Time>,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub revision: i64,
+}
+
+/// A value a text may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: String,
+    /// The number of the wire's `PhiClass`.
+    pub phi_class: i32,
+    pub description: String,
+    pub required: bool,
+}
+
+/// A text in one language, for one channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    pub language: String,
+    pub channel: Channel,
+    pub subject: String,
+    pub body: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum State {
+    #[sea_orm(string_value = "DRAFT")]
+    Draft,
+    #[sea_orm(string_value = "APPROVED")]
+    Approved,
+    #[sea_orm(string_value = "RETIRED")]
+    Retired,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            State::Draft => "DRAFT",
+            State::Approved => "APPROVED",
+            State::Retired => "RETIRED",
+        }
+    }
+
+    /// Where a template can go from here.
+    fn next(self) -> &'static [State] {
+        match self {
+            State::Draft => &[State::Approved, State::Retired],
+            State::Approved => &[State::Retired],
+            State::Retired => &[],
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Entity {
+    const ID: Column = Column::Id;
+    const REVISION: Column = Column::Revision;
+
+    fn of(ctx: &Ctx) -> Select<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a query of templates begins"
+        )]
+        Self::find().filter(Column::Organization.eq(ctx.organization()))
+    }
+    fn id(row: &Model) -> Uuid {
+        row.id.uuid()
+    }
+    fn name(row: &Model) -> String {
+        row.id.to_string()
+    }
+    fn patient(_: &Model) -> Option<Uuid> {
+        None
+    }
+    fn version(row: &mut Model) -> (&mut i64, &mut Time) {
+        (&mut row.revision, &mut row.updated_at)
+    }
+}
+
+/// The value every text may use without a caller giving it: where the portal is.
+pub(crate) const PORTAL: &str = "portal";
+
+/// The language to which every other falls back.
+pub(crate) const FALLBACK: &str = "en";
+
+impl Model {
+    /// A draft with every field of `from` checked.
+    pub fn draft(ctx: &Ctx, from: &pb::Template) -> Result<Self> {
+        let now = ctx.now();
+        let mut row = Model {
+            id: TemplateId::generate(),
+            organization: ctx.organization(),
+            key: String::new(),
+            version: 1,
+            display_name: String::new(),
+            variables: Json::default(),
+            variants: Json::default(),
+            state: State::Draft,
+            approver: String::new(),
+            approved_at: None,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        };
+        let mut bad = Violations::default();
+        bad.put(&mut row.key, "template.key", key(&from.key));
+        for field in WRITABLE {
+            row.take(field, from, &mut bad);
+        }
+        row.check_names(&mut bad);
+        bad.finish()?;
+        Ok(row)
+    }
+
+    fn take(&mut self, field: &str, from: &pb::Template, bad: &mut Violations) {
+        let path = &format!("template.{field}");
+        match field {
+            "display_name" => {
+                bad.put(&mut self.display_name, path, check::text(&from.display_name, 1..=200));
+            }
+            "variables" => self.variables = variables(path, &from.variables, bad),
+            "variants" => self.variants = variants(path, &from.variants, bad),
+            _ => bad.add("update_mask", format!("`{field}` cannot be set")),
+        }
+    }
+
+    /// Every text names only what is declared.
+    fn check_names(&self, bad: &mut Violations) {
+        for (n, variant) in self.variants.0.iter().enumerate() {
+            for (field, source) in [("subject", &variant.subject), ("body", &variant.body)] {
+                let path = format!("template.variants[{n}].{field}");
+                match text::names(source) {
+                    Err(why) => bad.add(path, why),
+                    Ok(names) => {
+                        for name in names.iter().filter(|name| self.declared(name).is_none()) {
+                            bad.add(&path, format!("names `{name}`, which is not declared"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn declared(&self, name: &str) -> Option<i32> {
+        if name == PORTAL {
+            return Some(pb::PhiClass::None.into());
+        }
+        self.variables.0.iter().find(|var| var.name == name).map(|var| var.phi_class)
+    }
+
+    /// The most that any of its variables gives away.
+    pub(crate) fn phi_class(&self) -> i32 {
+        let least = i32::from(pb::PhiClass::None);
+        self.variables.0.iter().map(|var| var.phi_class).fold(least, i32::max)
+    }
+
+    /// The most that one text gives away.
+    pub(crate) fn phi_of(&self, variant: &Variant) -> i32 {
+        [&variant.subject, &variant.body]
+            .into_iter()
+            .flat_map(|source| text::names(source).unwrap_or_default())
+            // A name nobody declared could hold anything.
+            .map(|name| self.declared(&name).unwrap_or(pb::PhiClass::Full.into()))
+            .fold(pb::PhiClass::None.into(), i32::max)
+    }
+
+    /// Whether `channel` may carry `variant`.
+    pub(crate) fn may_carry(&self, variant: &Variant) -> bool {
+        variant.channel.is_secured() || self.phi_of(variant) < pb::PhiClass::Full.into()
+    }
+
+    /// The text for `channel` in `language`, or in the nearest language there is.
+    pub(crate) fn variant(&self, channel: Channel, language: &str) -> Option<&Variant> {
+        let mut wanted = language;
+        loop {
+            let found = self
+                .variants
+                .0
+                .iter()
+                .find(|v| v.channel == channel && v.language.eq_ignore_ascii_case(wanted));
+            if found.is_some() || wanted == FALLBACK {
+                return found;
+            }
+            wanted = wanted.rsplit_once('-').map_or(FALLBACK, |(shorter, _)| shorter);
+        }
+    }
+
+    /// The texts of a message, once every value is there.
+    pub(crate) fn render(
+        &self,
+        variant: &Variant,
+        values: &BTreeMap<String, String>,
+        portal: &str,
+    ) -> Result<(String, String)> {
+        let mut all: BTreeMap<String, String> =
+            self.variables.0.iter().map(|var| (var.name.clone(), String::new())).collect();
+        all.extend(values.clone());
+        all.insert(PORTAL.to_owned(), portal.to_owned());
+        Ok((text::line(&text::render(&variant.subject, &all)?), text::render(&variant.body, &all)?))
+    }
+
+    /// The values of a request, each declared once, none missing that a message needs.
+    pub(crate) fn values(&self, from: &[pb::TemplateValue]) -> Result<BTreeMap<String, String>> {
+        let mut bad = Violations::default();
+        let mut values = BTreeMap::new();
+        if from.len() > 50 {
+            bad.add("variables", "wants 0 to 50 members");
+        }
+        for (n, pb::TemplateValue { name, value }) in from.iter().enumerate().take(50) {
+            let path = format!("variables[{n}]");
+            if !self.variables.0.iter().any(|var| var.name == *name) {
+                bad.add(format!("{path}.name"), "is not a variable of the template");
+            } else if values.contains_key(name) {
+                bad.add(format!("{path}.name"), "is given twice");
+            } else if let Some(value) =
+                bad.take(&format!("{path}.value"), check::text(value, 0..=2000))
+            {
+                values.insert(name.clone(), value);
+            }
+        }
+        for var in self.variables.0.iter().filter(|var| var.required) {
+            if values.get(&var.name).is_none_or(String::is_empty) {
+                bad.add("variables", format!("`{}` is required", var.name));
+            }
+        }
+        bad.finish()?;
+        Ok(values)
+    }
+}
+
+/// The fields that a caller may set on a draft, as the mask names them.
+const WRITABLE: [&str; 3] = ["display_name", "variables", "variants"];
+
+fn key(value: &str) -> Checked<String> {
+    if value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return check::text(value, 1..=100);
+    }
+    Err("wants a-z, 0-9 and `-` only".to_owned())
+}
+
+/// A code of what a message is for has the spelling of a key.
+pub(crate) fn purpose(value: &str) -> Checked<String> {
+    key(value)
+}
+
+fn variables(
+    path: &str,
+    from: &[pb::TemplateVariable],
+    bad: &mut Violations,
+) -> Json<Vec<Variable>> {
+    let all = check::list(path, from, 0..=50, bad, |from, bad| {
+        let name = bad.take("name", variable(&from.name));
+        let class = bad.take("phi_class", check::known::<pb::PhiClass>(from.phi_class));
+        let description = bad.take("description", check::text(&from.description, 0..=300));
+        let (name, phi_class, description) = (name?, class?.into(), description?);
+        Some(Variable { name, phi_class, description, required: from.required })
+    });
+    for (n, var) in all.iter().enumerate() {
+        if all[..n].iter().any(|earlier| earlier.name == var.name) {
+            bad.add(path, format!("declares `{}` twice", var.name));
+        }
+    }
+    Json(all)
+}
+
+fn variable(name: &str) -> Checked<String> {
+    let spelled = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.starts_with(|c: char| c.is_ascii_lowercase());
+    match name {
+        PORTAL => Err("is given to every text and cannot be declared".to_owned()),
+        name if spelled => check::text(name, 1..=50),
+        _ => Err("wants a-z, 0-9 and `_`, beginning with a letter".to_owned()),
+    }
+}
+
+fn variants(path: &str, from: &[pb::TemplateVariant], bad: &mut Violations) -> Json<Vec<Variant>> {
+    let all = check::list(path, from, 1..=60, bad, |from, bad| {
+        let language = bad.take("language", check::code(&from.language, 2..=35));
+        let channel = bad.take("channel", Channel::checked(from.channel));
+        let least = usize::from(channel != Some(Channel::Sms));
+        let subject = bad.take("subject", check::text(&from.subject, least..=300));
+        let body = bad.take("body", check::text(&from.body, 1..=20_000));
+        Some(Variant { language: language?, channel: channel?, subject: subject?, body: body? })
+    });
+    for (n, one) in all.iter().enumerate() {
+        let same = |other: &Variant| {
+            other.channel == one.channel && other.language.eq_ignore_ascii_case(&one.language)
+        };
+        if all[..n].iter().any(same) {
+            bad.add(path, "holds a language and channel twice");
+        }
+    }
+    if !all.is_empty() && !all.iter().any(|v| v.language.eq_ignore_ascii_case(FALLBACK)) {
+        bad.add(path, "wants at least one text in English");
+    }
+    Json(all)
+}
+
+pub async fn get(scope: &Scope, id: TemplateId) -> Result<Model> {
+    caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
+}
+
+pub async fn list(
+    scope: &Scope,
+    key: &str,
+    states: &[i32],
+    page: &Page,
+) -> Result<(Vec<Model>, String)> {
+    let mut select = Entity::of(&scope.ctx);
+    if !key.is_empty() {
+        select = select.filter(Column::Key.eq(key));
+    }
+    if !states.is_empty() {
+        let mut wanted = Vec::with_capacity(states.len());
+        for state in states {
+            let known = check::known::<pb::template::State>(*state);
+            wanted.push(State::try_from(known.map_err(|why| Error::invalid("states", why))?)?);
+        }
+        select = select.filter(Column::State.is_in(wanted));
+    }
+    caseward_store::page(scope, select, page).await
+}
+
+/// The version of `key` that is in use.
+pub(crate) async fn in_use(scope: &Scope, key: &str) -> Result<Option<Model>> {
+    let select = Entity::of(&scope.ctx)
+        .filter(Column::Key.eq(key))
+        .filter(Column::State.eq(State::Approved))
+        .order_by_desc(Column::Version);
+    Ok(select.one(&scope.db).await?)
+}
+
+pub async fn create(tx: Tx, mut row: Model) -> Result<Model> {
+    let newest = Entity::of(&tx.ctx)
+        .filter(Column::Key.eq(&row.key))
+        .order_by_desc(Column::Version)
+        .one(&tx.db)
+        .await?;
+    row.version = newest.map_or(1, |newest| newest.version + 1);
+    let row = caseward_store::insert::<Entity>(&tx, row).await?;
+    log(&tx, &row, "");
+    let event = pb::TemplateCreated { template: row.id.to_string(), revision: row.revision };
+    tx.emit(row.id, row.revision, &event);
+    Ok(row)
+}
+
+pub async fn update(tx: Tx, id: TemplateId, from: pb::Template, mask: FieldMask) -> Result<Model> {
+    let before = get(&tx, id).await?;
+    caseward_store::expect(id, before.revision, &from.etag)?;
+    if before.state != State::Draft {
+        return Err(Error::precondition(
+            "TEMPLATE_IN_USE",
+            "only a draft can be changed; create the next version",
+        ));
+    }
+    let mut row = before.clone();
+    let mut bad = Violations::default();
+    let fields: Vec<&str> = match &mask.paths[..] {
+        [] => WRITABLE.to_vec(),
+        paths => paths.iter().map(String::as_str).collect(),
+    };
+    for field in fields {
+        row.take(field, &from, &mut bad);
+    }
+    row.check_names(&mut bad);
+    bad.finish()?;
+    let changes = [
+        ("display_name", row.display_name != before.display_name),
+        ("variables", row.variables != before.variables),
+        ("variants", row.variants != before.variants),
+    ];
+    let changed_fields: Vec<String> = changes
+        .iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(field, _)| (*field).to_owned())
+        .collect();
+    if changed_fields.is_empty() {
+        return Ok(before);
+    }
+    let row = caseward_store::update::<Entity>(&tx, row).await?;
+    let event = pb::TemplateUpdated {
+        template: row.id.to_string(),
+        revision: row.revision,
+        changed_fields,
+    };
+    tx.emit(row.id, row.revision, &event);
+    Ok(row)
+}
+
+/// Takes a draft into use, once no text for a channel that is not secured names what it must not carry.
+pub async fn approve(tx: Tx, id: TemplateId, etag: String) -> Result<Model> {
+    let row = get(&tx, id).await?;
+    caseward_store::expect(id, row.revision, &etag)?;
+    let row = enter(row, State::Approved)?;
+    if let Some(variant) = row.variants.0.iter().find(|variant| !row.may_carry(variant)) {
+        return Err(Error::precondition(
+            "PHI_NOT_ALLOWED",
+            format!(
+                "the text in {} for {} names health information, which that channel must not carry",
+                variant.language,
+                variant.channel.name()
+            ),
+        ));
+    }
+    if let Some(earlier) = in_use(&tx, &row.key).await? {
+        let earlier =
+            caseward_store::update::<Entity>(&tx, enter(earlier, State::Retired)?).await?;
+        retired(&tx, &earlier);
+    }
+    let approver = tx.ctx.subject().to_owned();
+    let row = Model { approver, approved_at: Some(tx.ctx.now()), ..row };
+    let row = caseward_store::update::<Entity>(&tx, row).await?;
+    log(&tx, &row, "DRAFT");
+    let event = pb::TemplateApproved { template: row.id.to_string(), revision: row.revision };
+    tx.emit(row.id, row.revision, &event);
+    Ok(row)
+}
+
+pub async fn retire(tx: Tx, id: TemplateId, etag: String) -> Result<Model> {
+    let row = get(&tx, id).await?;
+    caseward_store::expect(id, row.revision, &etag)?;
+    let row = caseward_store::update::<Entity>(&tx, enter(row, State::Retired)?).await?;
+    retired(&tx, &row);
+    Ok(row)
+}
+
+fn retired(tx: &Tx, row: &Model) {
+    let from = if row.approved_at.is_some() { "APPROVED" } else { "DRAFT" };
+    log(tx, row, from);
+    let event = pb::TemplateRetired { template: row.id.to_string(), revision: row.revision };
+    tx.emit(row.id, row.revision, &event);
+}
+
+fn enter(row: Model, to: State) -> Result<Model> {
+    if row.state.next().contains(&to) {
+        return Ok(Model { state: to, ..row });
+    }
+    let allowed = row.state.next().iter().map(|state| state.name()).collect();
+    Err(Error::State { name: row.id.to_string(), state: row.state.name(), allowed })
+}
+
+fn log(tx: &Tx, row: &Model, from: &'static str) {
+    let (name, to) = (row.id.to_string(), row.state.name());
+    tx.log(Transition { entity: row.id.uuid(), name, from, to, ..Default::default() });
+}
+
+// === wire ===
+
+impl From<Model> for pb::Template {
+    fn from(row: Model) -> Self {
+        let variables = row.variables.0.into_iter().map(|var| pb::TemplateVariable {
+            name: var.name,
+            phi_class: var.phi_class,
+            description: var.description,
+            required: var.required,
+        });
+        let variants = row.variants.0.into_iter().map(|variant| pb::TemplateVariant {
+            language: variant.language,
+            channel: pb::Channel::from(variant.channel).into(),
+            subject: variant.subject,
+            body: variant.body,
+        });
+        pb::Template {
+            name: row.id.to_string(),
+            key: row.key,
+            version: row.version,
+            display_name: row.display_name,
+            variables: variables.collect(),
+            variants: variants.collect(),
+            state: pb::template::State::from(row.state).into(),
+            approver: row.approver,
+            approve_time: row.approved_at.map(Into::into),
+            create_time: Some(row.created_at.into()),
+            update_time: Some(row.updated_at.into()),
+            etag: caseward_store::etag(row.revision),
+        }
+    }
+}
+
+impl From<State> for pb::template::State {
+    fn from(state: State) -> Self {
+        match state {
+            State::Draft => Self::Draft,
+            State::Approved => Self::Approved,
+            State::Retired => Self::Retired,
+        }
+    }
+}
+
+impl TryFrom<pb::template::State> for State {
+    type Error = Error;
+    fn try_from(state: pb::template::State) -> Result<Self> {
+        match state {
+            pb::template::State::Unspecified => Err(Error::invalid("states", "is required")),
+            pb::template::State::Draft => Ok(State::Draft),
+            pb::template::State::Approved => Ok(State::Approved),
+            pb::template::State::Retired => Ok(State::Retired),
+        }
+    }
+}
