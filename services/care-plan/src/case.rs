@@ -354,7 +354,7 @@ pub async fn list(
     if !req.identifier.is_empty() {
         let (system, value) = req
             .identifier
-            .rsplit_once('|')
+            .split_once('|')
             .ok_or_else(|| Error::invalid("identifier", "wants `{system}|{value}`"))?;
         select = select
             .filter(Column::Id.in_subquery(crate::identifier::cases(&scope.ctx, system, value)));

@@ -298,7 +298,7 @@ pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     timeline::add(tx, case, "PROBLEM_CREATED", row.name()).await?;
     let (problem, case, patient) = names(&row);
     tx.emit(
-        &problem.clone(),
+        problem.clone(),
         row.revision,
         &pb::ProblemCreated { problem, case, patient, revision: row.revision },
     );

@@ -122,7 +122,6 @@ pub async fn list(scope: &Scope, case: CaseId, page: &Page) -> Result<(Vec<Model
 
 /// The last place taken in the order of a case.
 pub async fn last(scope: &Scope, case: &case::Model) -> Result<i64> {
-    #[expect(clippy::disallowed_methods, reason = "the case was found through its own scope")]
     let head = head::Entity::find_by_id(case.id).one(&scope.db).await?;
     Ok(head.map_or(0, |head| head.sequence))
 }

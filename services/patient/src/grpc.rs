@@ -1,16 +1,41 @@
 //! The RPC surface: open the request, do the work, answer.
-use caseward_api::patient::v1::{self as pb, patient_service_server::PatientService};
+use caseward_api::{
+    Verb,
+    patient::v1::{self as pb, patient_service_server::PatientService},
+};
 use caseward_core::{Ctx, Name, Page};
 use caseward_store::Store;
+use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use crate::patient;
+use crate::{access, child, consent, coverage, patient, preference, related_person};
 
 type Reply<T> = Result<Response<T>, Status>;
 
 #[derive(Debug)]
 pub struct Patients {
     pub store: Store,
+}
+
+impl Patients {
+    async fn consent<Q: Verb>(
+        &self,
+        req: Request<Q>,
+        step: consent::Step,
+        effective: impl FnOnce(&Q) -> Option<Timestamp>,
+    ) -> Reply<pb::Consent> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name = Name::parse("name", req.name())?;
+        let (etag, reason, effective) =
+            (req.etag().to_owned(), req.reason().to_owned(), effective(&req));
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                consent::step(tx, name, step, etag.clone(), reason.clone(), effective)
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
 }
 
 #[tonic::async_trait]
@@ -62,5 +87,308 @@ impl PatientService for Patients {
         let reply =
             self.store.write(&ctx, &req, move |tx| patient::ingest(tx, patients.clone())).await?;
         Ok(Response::new(reply))
+    }
+
+    async fn get_related_person(
+        &self,
+        req: Request<pb::GetRelatedPersonRequest>,
+    ) -> Reply<pb::RelatedPerson> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name = Name::parse("name", &req.name)?;
+        let row = child::get::<related_person::Entity>(&self.store.read(&ctx), name).await?;
+        Ok(Response::new(row.into()))
+    }
+
+    async fn list_related_persons(
+        &self,
+        req: Request<pb::ListRelatedPersonsRequest>,
+    ) -> Reply<pb::ListRelatedPersonsResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (rows, next_page_token) =
+            child::list::<related_person::Entity>(&self.store.read(&ctx), patient, &page).await?;
+        let related_persons = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListRelatedPersonsResponse { related_persons, next_page_token }))
+    }
+
+    async fn create_related_person(
+        &self,
+        req: Request<pb::CreateRelatedPersonRequest>,
+    ) -> Reply<pb::RelatedPerson> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, from) =
+            (Name::parse("parent", &req.parent)?, req.related_person.clone().unwrap_or_default());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                child::create::<related_person::Entity>(tx, patient, from.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn update_related_person(
+        &self,
+        req: Request<pb::UpdateRelatedPersonRequest>,
+    ) -> Reply<pb::RelatedPerson> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (from, mask) = (
+            req.related_person.clone().unwrap_or_default(),
+            req.update_mask.clone().unwrap_or_default(),
+        );
+        let name = Name::parse("related_person.name", &from.name)?;
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                related_person::update(tx, name, from.clone(), mask.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn ingest_related_persons(
+        &self,
+        req: Request<pb::IngestRelatedPersonsRequest>,
+    ) -> Reply<pb::IngestRelatedPersonsResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let members: Vec<_> = req
+            .related_persons
+            .iter()
+            .map(|one| (one.patient.clone(), one.related_person.clone()))
+            .collect();
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                let outcomes = child::ingest::<related_person::Entity>(tx, members.clone());
+                async move { Ok(pb::IngestRelatedPersonsResponse { outcomes: outcomes.await? }) }
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn grant_caregiver_scope(
+        &self,
+        req: Request<pb::GrantCaregiverScopeRequest>,
+    ) -> Reply<pb::RelatedPerson> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (name, etag) = (Name::parse("name", &req.name)?, req.etag.clone());
+        let from = req.scope.clone().unwrap_or_default();
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                related_person::grant(tx, name, etag.clone(), from.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn revoke_caregiver_scope(
+        &self,
+        req: Request<pb::RevokeCaregiverScopeRequest>,
+    ) -> Reply<pb::RelatedPerson> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (name, etag, reason) =
+            (Name::parse("name", &req.name)?, req.etag.clone(), req.reason.clone());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                related_person::revoke(tx, name, etag.clone(), reason.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn get_coverage(&self, req: Request<pb::GetCoverageRequest>) -> Reply<pb::Coverage> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name = Name::parse("name", &req.name)?;
+        let row = child::get::<coverage::Entity>(&self.store.read(&ctx), name).await?;
+        Ok(Response::new(row.into()))
+    }
+
+    async fn list_coverages(
+        &self,
+        req: Request<pb::ListCoveragesRequest>,
+    ) -> Reply<pb::ListCoveragesResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (rows, next_page_token) =
+            child::list::<coverage::Entity>(&self.store.read(&ctx), patient, &page).await?;
+        let coverages = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListCoveragesResponse { coverages, next_page_token }))
+    }
+
+    async fn create_coverage(
+        &self,
+        req: Request<pb::CreateCoverageRequest>,
+    ) -> Reply<pb::Coverage> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, from) =
+            (Name::parse("parent", &req.parent)?, req.coverage.clone().unwrap_or_default());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                child::create::<coverage::Entity>(tx, patient, from.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn update_coverage(
+        &self,
+        req: Request<pb::UpdateCoverageRequest>,
+    ) -> Reply<pb::Coverage> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (from, mask) =
+            (req.coverage.clone().unwrap_or_default(), req.update_mask.clone().unwrap_or_default());
+        let name = Name::parse("coverage.name", &from.name)?;
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| coverage::update(tx, name, from.clone(), mask.clone()))
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn ingest_coverages(
+        &self,
+        req: Request<pb::IngestCoveragesRequest>,
+    ) -> Reply<pb::IngestCoveragesResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let members: Vec<_> =
+            req.coverages.iter().map(|one| (one.patient.clone(), one.coverage.clone())).collect();
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                let outcomes = child::ingest::<coverage::Entity>(tx, members.clone());
+                async move { Ok(pb::IngestCoveragesResponse { outcomes: outcomes.await? }) }
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn get_consent(&self, req: Request<pb::GetConsentRequest>) -> Reply<pb::Consent> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name = Name::parse("name", &req.name)?;
+        let row = child::get::<consent::Entity>(&self.store.read(&ctx), name).await?;
+        Ok(Response::new(row.into()))
+    }
+
+    async fn create_consent(&self, req: Request<pb::CreateConsentRequest>) -> Reply<pb::Consent> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, from) =
+            (Name::parse("parent", &req.parent)?, req.consent.clone().unwrap_or_default());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                child::create::<consent::Entity>(tx, patient, from.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn update_consent(&self, req: Request<pb::UpdateConsentRequest>) -> Reply<pb::Consent> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (from, mask) =
+            (req.consent.clone().unwrap_or_default(), req.update_mask.clone().unwrap_or_default());
+        let name = Name::parse("consent.name", &from.name)?;
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| consent::update(tx, name, from.clone(), mask.clone()))
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn ingest_consents(
+        &self,
+        req: Request<pb::IngestConsentsRequest>,
+    ) -> Reply<pb::IngestConsentsResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let members: Vec<_> =
+            req.consents.iter().map(|one| (one.patient.clone(), one.consent.clone())).collect();
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                let outcomes = child::ingest::<consent::Entity>(tx, members.clone());
+                async move { Ok(pb::IngestConsentsResponse { outcomes: outcomes.await? }) }
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn list_consents(
+        &self,
+        req: Request<pb::ListConsentsRequest>,
+    ) -> Reply<pb::ListConsentsResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (rows, next_page_token) =
+            consent::list(&self.store.read(&ctx), patient, req.r#type, &req.states, &page).await?;
+        let consents = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListConsentsResponse { consents, next_page_token }))
+    }
+
+    async fn propose_consent(&self, req: Request<pb::ProposeConsentRequest>) -> Reply<pb::Consent> {
+        self.consent(req, consent::Step::Propose, |_| None).await
+    }
+
+    async fn activate_consent(
+        &self,
+        req: Request<pb::ActivateConsentRequest>,
+    ) -> Reply<pb::Consent> {
+        self.consent(req, consent::Step::Activate, |req| req.effective_time).await
+    }
+
+    async fn reject_consent(&self, req: Request<pb::RejectConsentRequest>) -> Reply<pb::Consent> {
+        self.consent(req, consent::Step::Reject, |_| None).await
+    }
+
+    async fn revoke_consent(&self, req: Request<pb::RevokeConsentRequest>) -> Reply<pb::Consent> {
+        self.consent(req, consent::Step::Revoke, |req| req.effective_time).await
+    }
+
+    async fn mark_consent_entered_in_error(
+        &self,
+        req: Request<pb::MarkConsentEnteredInErrorRequest>,
+    ) -> Reply<pb::Consent> {
+        self.consent(req, consent::Step::EnterInError, |_| None).await
+    }
+
+    async fn get_preference(
+        &self,
+        req: Request<pb::GetPreferenceRequest>,
+    ) -> Reply<pb::Preference> {
+        let (ctx, req) = Ctx::open(req)?;
+        let row =
+            preference::get(&self.store.read(&ctx), preference::of("name", &req.name)?).await?;
+        Ok(Response::new(row.into()))
+    }
+
+    async fn update_preference(
+        &self,
+        req: Request<pb::UpdatePreferenceRequest>,
+    ) -> Reply<pb::Preference> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (from, mask) = (
+            req.preference.clone().unwrap_or_default(),
+            req.update_mask.clone().unwrap_or_default(),
+        );
+        let patient = preference::of("preference.name", &from.name)?;
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                preference::update(tx, patient, from.clone(), mask.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn list_accesses(
+        &self,
+        req: Request<pb::ListAccessesRequest>,
+    ) -> Reply<pb::ListAccessesResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (accesses, next_page_token) =
+            access::list(&self.store, &ctx, patient, &req, &page).await?;
+        Ok(Response::new(pb::ListAccessesResponse { accesses, next_page_token }))
     }
 }

@@ -1,15 +1,26 @@
 //! Who the patients are, who may speak for them, what covers them, what they agreed to.
+mod access;
+mod child;
+mod consent;
+mod coverage;
 mod grpc;
 mod identifier;
 mod migrations;
 mod patient;
+mod preference;
+mod related_person;
+mod relations;
 
-use caseward_api::patient::v1::patient_service_server::PatientServiceServer;
+use caseward_api::{
+    access::v1::RelationChanged, patient::v1::patient_service_server::PatientServiceServer,
+};
+use caseward_events::{Consumer, Handler};
 use caseward_server::{
     Process, Service,
     settings::{Common, ServiceSettings},
 };
 use caseward_store::Store;
+use prost::Name;
 
 /// The section of this service in the settings.
 pub const NAME: &str = "patient";
@@ -24,7 +35,15 @@ pub type Settings = ServiceSettings;
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
     let store = open(&settings, &process.settings).await?;
     let patients = grpc::Patients { store: store.clone() };
-    process.serve(Service::new(NAME, Some(store)).with(PatientServiceServer::new(patients)))
+    let told =
+        Consumer::new("patient.relations", NAME, [RelationChanged::full_name()], relations::apply);
+    let service = Service::new(NAME, Some(store))
+        .with(PatientServiceServer::new(patients))
+        .consume(told)
+        .on_timer(Handler::new(consent::EXPIRY, |timer, tx| async move {
+            consent::fire_expiry(&tx, timer.subject.into()).await
+        }));
+    process.serve(service)
 }
 
 /// Opens the database of this service.

@@ -1,12 +1,12 @@
 //! Patients: the row, its rules, its queries.
 use caseward_api::{
     patient::v1 as pb,
-    types::v1::{IngestOutcome, ingest_outcome::Action},
+    types::v1::{Date, IngestOutcome, ingest_outcome::Action},
 };
 use caseward_core::{
-    Ctx, Error, Id, Kind, Page, Result, Time, Violations,
+    Ctx, Error, Id, Kind, Page, Reach, Result, Time, Violations,
     check::{self, Checked},
-    data::{self, Address, ContactPoint, HumanName, Identifier, Json, PartialDate},
+    data::{self, Address, ContactPoint, HumanName, Identifier, Json, PartialDate, Period},
 };
 use caseward_store::{Basis, Resource, Scope, Transition, Tx, relation};
 use prost_types::FieldMask;
@@ -14,7 +14,7 @@ use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
-use crate::identifier;
+use crate::{identifier, relations};
 
 #[derive(Debug)]
 pub struct Patient;
@@ -143,6 +143,7 @@ impl Model {
         for field in WRITABLE.into_iter().chain(["subject"]) {
             row.take(field, from, now, &mut bad);
         }
+        vouched(ctx, from, &mut bad);
         bad.finish()?;
         Ok(row)
     }
@@ -158,7 +159,7 @@ impl Model {
                 path,
                 data::enumeration::<pb::patient::Gender>(from.gender),
             ),
-            "birth_date" => bad.put(&mut self.birth_date, path, birth_date(from, now)),
+            "birth_date" => bad.put(&mut self.birth_date, path, birth_date(&from.birth_date, now)),
             "deceased" | "deceased_time" => {
                 bad.put(
                     &mut self.deceased_at,
@@ -200,8 +201,16 @@ impl Model {
     }
 }
 
-fn birth_date(from: &pb::Patient, now: Time) -> Checked<Option<Json<PartialDate>>> {
-    let Some(date) = data::partial_date(&from.birth_date)? else { return Ok(None) };
+/// Who a patient signs in as opens the record to that subject, so those who see all patients say it: anybody else
+/// could make themselves the patient.
+fn vouched(ctx: &Ctx, from: &pb::Patient, bad: &mut Violations) {
+    if !from.subject.is_empty() && ctx.caller.reach != Reach::Organization {
+        bad.add("patient.subject", "is set by a supervisor or an integration");
+    }
+}
+
+pub fn birth_date(from: &Option<Date>, now: Time) -> Checked<Option<Json<PartialDate>>> {
+    let Some(date) = data::partial_date(from)? else { return Ok(None) };
     if date.year < 1850 {
         return Err("is before 1850".to_owned());
     }
@@ -214,7 +223,7 @@ fn birth_date(from: &pb::Patient, now: Time) -> Checked<Option<Json<PartialDate>
     Ok(Some(Json(date)))
 }
 
-fn communications(
+pub fn communications(
     path: &str,
     from: &[pb::Communication],
     bad: &mut Violations,
@@ -226,7 +235,7 @@ fn communications(
 }
 
 /// The spelling of an IANA name; whether such a zone exists is for whoever sends messages to know.
-fn time_zone(name: &str) -> Checked<String> {
+pub fn time_zone(name: &str) -> Checked<String> {
     let spelled = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
     if spelled {
         check::text(name, 0..=64)
@@ -242,7 +251,7 @@ pub async fn get(scope: &Scope, id: PatientId) -> Result<Model> {
 pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
     if !identifier.is_empty() {
-        let Some((system, value)) = identifier.rsplit_once('|') else {
+        let Some((system, value)) = identifier.split_once('|') else {
             return Err(Error::invalid("identifier", "wants `{system}|{value}`"));
         };
         select =
@@ -253,16 +262,10 @@ pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<M
 
 pub async fn create(tx: Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    identifier::claim(&tx, row.id, &row.identifiers.0).await?;
-    relate(
-        &tx,
-        row.id.uuid(),
-        tx.ctx.subject(),
-        row.id,
-        Basis::Registrar,
-        Some(tx.ctx.now() + REGISTRATION),
-    )
-    .await?;
+    identifier::claim(&tx, identifier::PATIENT, row.id.uuid(), &row.identifiers.0).await?;
+    let period = Period { start: Some(tx.ctx.now()), end: Some(tx.ctx.now() + REGISTRATION) };
+    let (subject, name) = (tx.ctx.subject().to_owned(), row.id.to_string());
+    relations::grant(&tx, row.id, &subject, Basis::Registrar, row.id.uuid(), name, period).await?;
     relate_subject(&tx, &row).await?;
     tx.log(Transition {
         entity: row.id.uuid(),
@@ -289,6 +292,9 @@ pub async fn update(tx: Tx, id: PatientId, from: pb::Patient, mask: FieldMask) -
     };
     for field in fields {
         row.take(field, &from, tx.ctx.now(), &mut bad);
+        if field == "subject" {
+            vouched(&tx.ctx, &from, &mut bad);
+        }
     }
     bad.finish()?;
     store(&tx, before, row).await
@@ -302,8 +308,8 @@ async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
     if row.identifiers != before.identifiers {
-        identifier::release(tx, row.id).await?;
-        identifier::claim(tx, row.id, &row.identifiers.0).await?;
+        identifier::release(tx, identifier::PATIENT, row.id.uuid()).await?;
+        identifier::claim(tx, identifier::PATIENT, row.id.uuid(), &row.identifiers.0).await?;
     }
     if row.subject != before.subject {
         relate_subject(tx, &row).await?;
@@ -334,14 +340,14 @@ pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPati
 
 async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
     let draft = Model::draft(&tx.ctx, from)?;
-    let known = identifier::find(tx, &draft.identifiers.0).await?;
+    let known = identifier::find(tx, identifier::PATIENT, &draft.identifiers.0).await?;
     match known[..] {
         [] if draft.identifiers.0.is_empty() => {
             Err(Error::invalid("patient.identifiers", "an ingested patient needs at least one"))
         }
         [] => Ok((Action::Created, create(tx.clone(), draft).await?)),
         [id] => {
-            let before = get(tx, id).await?;
+            let before = get(tx, id.into()).await?;
             let row = Model {
                 id: before.id,
                 subject: draft.subject.clone().or(before.subject.clone()),
@@ -366,31 +372,9 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
 /// The patient reaches their own record with the subject with which they sign in.
 async fn relate_subject(tx: &Tx, row: &Model) -> Result<()> {
     let Some(subject) = &row.subject else { return Ok(()) };
-    // The patient's own id names this relation: there is one at most.
-    relate(tx, row.id.uuid(), subject, row.id, Basis::Patient, None).await
-}
-
-async fn relate(
-    tx: &Tx,
-    source: Uuid,
-    subject: &str,
-    patient: PatientId,
-    basis: Basis,
-    ends_at: Option<Time>,
-) -> Result<()> {
-    // One source may grant one relation of each basis.
-    let source = Uuid::from_u128(source.as_u128() ^ (basis as u128 + 1));
-    let row = relation::Model {
-        source,
-        organization: tx.ctx.organization(),
-        subject: subject.to_owned(),
-        patient: patient.uuid(),
-        basis,
-        starts_at: tx.ctx.now(),
-        ends_at,
-        revision: tx.ctx.now().micros(),
-    };
-    relation::put(tx, row).await
+    let period = Period { start: Some(tx.ctx.now()), end: None };
+    relations::grant(tx, row.id, subject, Basis::Patient, row.id.uuid(), row.id.to_string(), period)
+        .await
 }
 
 // === wire ===

@@ -110,7 +110,10 @@ fn unavailable() -> http::Response<Body> {
 
 /// The services that a process knows, each bound when it starts or when the process does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Peers(Arc<Mutex<HashMap<&'static str, Arc<OnceLock<Transport>>>>>);
+pub(crate) struct Peers(Arc<Mutex<HashMap<&'static str, Slot>>>);
+
+/// Where a peer is, once that is known.
+type Slot = Arc<OnceLock<Transport>>;
 
 impl Peers {
     /// A way to call `service`, which need not be bound yet.
@@ -138,7 +141,7 @@ impl Peers {
         peers.iter().filter(|(_, slot)| slot.get().is_none()).map(|(name, _)| *name).collect()
     }
 
-    fn slot(&self, service: &'static str) -> Arc<OnceLock<Transport>> {
+    fn slot(&self, service: &'static str) -> Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_default().clone()
     }
 }

@@ -249,21 +249,43 @@ pub async fn verify(store: &Store) -> Result<Verdict> {
     }
 }
 
-/// Who saw or changed the data of `patient`, latest first.
-pub async fn accesses(
-    store: &Store,
-    organization: Uuid,
-    patient: Uuid,
-    before: Option<Uuid>,
-    most: u64,
-) -> Result<Vec<Model>> {
+/// Which accesses to a patient's data somebody wants to know of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The tenant.
+    pub organization: Uuid,
+    /// Whose data.
+    pub patient: Uuid,
+    /// Only those by this subject, where one is named.
+    pub actor: String,
+    /// Only those since then.
+    pub from: Option<Time>,
+    /// Only those before then.
+    pub until: Option<Time>,
+    /// Only those before this call.
+    pub before: Option<Uuid>,
+    /// How many at most.
+    pub most: u64,
+}
+
+/// Who saw or changed the data of a patient, latest first.
+pub async fn accesses(store: &Store, wanted: Wanted) -> Result<Vec<Model>> {
     let mut select = Entity::find()
-        .filter(Column::Organization.eq(organization))
+        .filter(Column::Organization.eq(wanted.organization))
         .filter(Column::Phase.is_in(["END", "WHOLE"]))
-        .filter(Column::Patients.contains(patient.to_string()))
+        .filter(Column::Patients.contains(wanted.patient.to_string()))
         .order_by_desc(Column::Record)
-        .limit(most);
-    if let Some(before) = before {
+        .limit(wanted.most);
+    if !wanted.actor.is_empty() {
+        select = select.filter(Column::Subject.eq(wanted.actor));
+    }
+    if let Some(from) = wanted.from {
+        select = select.filter(Column::At.gte(from));
+    }
+    if let Some(until) = wanted.until {
+        select = select.filter(Column::At.lt(until));
+    }
+    if let Some(before) = wanted.before {
         select = select.filter(Column::Record.lt(before));
     }
     Ok(select.all(store.reader()).await?)

@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement,
+    TransactionTrait,
 };
+use sea_orm_migration::MigratorTrait;
 use serde::Deserialize;
 
 /// Where a service keeps its data.
@@ -121,6 +123,22 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
     let read = Database::connect(options).await.context("opening the database")?;
     Ok(Pools { read, write, writers: settings.writers.max(1) })
 }
+
+/// Brings the schema up to date. On PostgreSQL replicas may start at once, so one of them does it while the others
+/// wait; SQLite is one process's.
+pub(crate) async fn bring_up<M: MigratorTrait>(write: &DatabaseConnection) -> Result<(), DbErr> {
+    if write.get_database_backend() != DbBackend::Postgres {
+        return M::up(write, None).await;
+    }
+    let txn = write.begin().await?;
+    txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+    txn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION})")).await?;
+    M::up(&txn, None).await?;
+    txn.commit().await
+}
+
+/// The advisory lock of whoever migrates; any number that nobody else takes in this database.
+const MIGRATION: i64 = 0x0043_4153_4557_4152;
 
 fn base(settings: &Settings, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(&settings.url);

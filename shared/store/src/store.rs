@@ -43,7 +43,7 @@ impl Store {
     pub async fn open<M: MigratorTrait>(settings: &Settings) -> anyhow::Result<Store> {
         let pools = connect::open(settings).await?;
         if settings.migrate {
-            M::up(&pools.write, None).await.context("migrating the database")?;
+            connect::bring_up::<M>(&pools.write).await.context("migrating the database")?;
         } else {
             let pending = M::get_pending_migrations_read_only(&pools.write).await?;
             anyhow::ensure!(

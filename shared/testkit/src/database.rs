@@ -5,7 +5,10 @@ use sea_orm::{ConnectionTrait, Database as Connection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::postgres::{Postgres, postgres};
+use crate::{
+    postgres::{Postgres, postgres},
+    program,
+};
 
 /// One empty database. It is gone when the last clone is.
 #[derive(Clone)]
@@ -33,6 +36,7 @@ impl Database {
     /// An empty SQLite database in a folder of its own.
     pub fn sqlite() -> Database {
         let folder = tempfile::Builder::new().prefix("caseward-").tempdir().expect("a folder");
+        program::remove_at_exit(folder.path().to_owned());
         let url = format!("sqlite://{}", folder.path().join("test.db").display());
         Database { url, _kept: Arc::new(Kept::Folder(folder)) }
     }

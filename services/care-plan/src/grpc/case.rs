@@ -301,8 +301,7 @@ impl CaseService for Cases {
         let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
         let (rows, next_page_token) =
             transition::list(&self.store.read(&ctx), case, &req.resource, &page).await?;
-        let transitions = rows.into_iter().map(Into::into).collect();
-        Ok(Response::new(pb::ListTransitionsResponse { transitions, next_page_token }))
+        Ok(Response::new(pb::ListTransitionsResponse { transitions: rows, next_page_token }))
     }
 
     async fn list_timeline(
@@ -323,8 +322,10 @@ impl CaseService for Cases {
         let (ctx, req) = Ctx::open(req)?;
         let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
         let (rows, next_page_token) = obligation::list(&self.store.read(&ctx), case, &page).await?;
-        let open_obligations = rows.into_iter().map(Into::into).collect();
-        Ok(Response::new(pb::ListOpenObligationsResponse { open_obligations, next_page_token }))
+        Ok(Response::new(pb::ListOpenObligationsResponse {
+            open_obligations: rows,
+            next_page_token,
+        }))
     }
 
     async fn list_handoffs(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use caseward_core::{Error, Reach};
+use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -163,6 +164,33 @@ async fn an_event_has_one_effect_per_consumer() {
             store.handle(&call("ana"), consumer, event, effect).await.unwrap();
         }
         assert_eq!(runs.load(SeqCst), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_told_and_costs_no_later_change() {
+    each(async |database, store| {
+        let db = aside(&database).await;
+        db.execute_unprepared("CREATE TABLE parent (id BIGINT PRIMARY KEY)").await.unwrap();
+        let child =
+            "CREATE TABLE child (id BIGINT REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)";
+        db.execute_unprepared(child).await.unwrap();
+        for n in 0..3 {
+            let orphan = send(&store, fresh("orphan"), |tx| async move {
+                let row = note::create(tx.clone(), Uuid::nil(), "orphan".to_owned()).await?;
+                tx.db.execute_unprepared("INSERT INTO child VALUES (1)").await?;
+                Ok(row)
+            });
+            assert_eq!(orphan.await.unwrap_err().code(), Code::Internal);
+            for m in 0..8 {
+                write(&store, &call("ana"), &fresh(&format!("{n} {m}"))).await.unwrap();
+            }
+        }
+        assert_eq!(number(&db, "SELECT count(*) FROM note").await, 24);
+        assert_eq!(number(&db, "SELECT count(*) FROM child").await, 0);
+        let verdict = caseward_store::audit::verify(&store).await.unwrap();
+        assert_eq!((verdict.entries, verdict.faults), (24, vec![]));
     })
     .await;
 }

@@ -55,3 +55,43 @@ async fn the_writing_connection_loses_nothing_that_was_acknowledged() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_start_at_once_find_one_schema() {
+    let Some(database) = Database::postgres().await else { return };
+    let replicas: Vec<_> = (0..6)
+        .map(|_| {
+            let database = database.clone();
+            tokio::spawn(async move { crate::open(&database).await })
+        })
+        .collect();
+    for (n, replica) in replicas.into_iter().enumerate() {
+        let store = replica.await.unwrap();
+        note::write(&store, &call("ana"), &note::once(&n.to_string())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_ends_its_connections_is_found_again() {
+    let Some(database) = Database::postgres().await else { return };
+    let store = crate::open(&database).await;
+    let db = crate::aside(&database).await;
+    for round in 0..5 {
+        for n in 0..4 {
+            let title = format!("{round} {n}");
+            note::write(&store, &call("ana"), &note::once(&title)).await.unwrap();
+        }
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        assert!(crate::number(&db, end).await > 0);
+        // Of the calls that meet a dead connection none may hang, and none may be told that it is done.
+        let ended = note::write(&store, &call("ana"), &note::once("ended")).await;
+        if let Err(error) = ended {
+            assert_eq!(error.code(), tonic::Code::Unavailable, "{error:?}");
+        } else {
+            db.execute_unprepared("DELETE FROM note WHERE title = 'ended'").await.unwrap();
+        }
+        let alive = async { while store.ping().await.is_err() {} };
+        tokio::time::timeout(std::time::Duration::from_secs(10), alive).await.unwrap();
+    }
+}

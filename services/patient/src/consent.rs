@@ -1,0 +1,504 @@
+//! Consents: what a patient agreed to, from when until when, and that they may take it back.
+use caseward_api::patient::v1::{self as pb, consent::State as Wire};
+use caseward_core::{
+    Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check,
+    data::{self, Concept, Identifier, Json, Period},
+};
+use caseward_store::{Resource, Scope, Transition, Tx, relation, timer};
+use prost_types::FieldMask;
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    child::{self, Child},
+    patient::{self, PatientId},
+    related_person,
+};
+
+#[derive(Debug)]
+pub struct Consent;
+impl Kind for Consent {
+    const COLLECTION: &'static str = "consents";
+}
+pub type ConsentId = Id<Consent>;
+pub type ConsentName = (PatientId, ConsentId);
+
+/// The timer that ends a consent.
+pub const EXPIRY: &str = "consent.expiry";
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "consent")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ConsentId,
+    pub organization: Uuid,
+    pub patient: PatientId,
+    pub identifiers: Json<Vec<Identifier>>,
+    pub kind: i32,
+    pub decision: i32,
+    pub grantor: String,
+    pub recipients: Json<Vec<String>>,
+    pub purposes: Json<Vec<Concept>>,
+    pub data_classes: Json<Vec<Concept>>,
+    pub channels: Json<Vec<i32>>,
+    pub period: Json<Period>,
+    pub evidence: String,
+    pub author: String,
+    pub state: State,
+    pub state_reason: String,
+    pub activated_at: Option<Time>,
+    pub revoked_at: Option<Time>,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub revision: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum State {
+    #[sea_orm(string_value = "DRAFT")]
+    Draft,
+    #[sea_orm(string_value = "PROPOSED")]
+    Proposed,
+    #[sea_orm(string_value = "ACTIVE")]
+    Active,
+    #[sea_orm(string_value = "INACTIVE")]
+    Inactive,
+    #[sea_orm(string_value = "REJECTED")]
+    Rejected,
+    #[sea_orm(string_value = "ENTERED_IN_ERROR")]
+    EnteredInError,
+}
+
+/// What may be done to a consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Propose,
+    Activate,
+    Reject,
+    Revoke,
+    Expire,
+    EnterInError,
+}
+
+impl Machine for State {
+    type Step = Step;
+    const STEPS: &'static [Step] = &[
+        Step::Propose,
+        Step::Activate,
+        Step::Reject,
+        Step::Revoke,
+        Step::Expire,
+        Step::EnterInError,
+    ];
+
+    fn after(self, step: Step) -> Option<State> {
+        match (self, step) {
+            (State::Draft, Step::Propose) => Some(State::Proposed),
+            (State::Proposed, Step::Activate) => Some(State::Active),
+            (State::Proposed, Step::Reject) => Some(State::Rejected),
+            (State::Active, Step::Revoke | Step::Expire) => Some(State::Inactive),
+            (State::EnteredInError, Step::EnterInError) => None,
+            (_, Step::EnterInError) => Some(State::EnteredInError),
+            _ => None,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            State::Draft => "DRAFT",
+            State::Proposed => "PROPOSED",
+            State::Active => "ACTIVE",
+            State::Inactive => "INACTIVE",
+            State::Rejected => "REJECTED",
+            State::EnteredInError => "ENTERED_IN_ERROR",
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Entity {
+    const ID: Column = Column::Id;
+    const REVISION: Column = Column::Revision;
+
+    fn of(ctx: &Ctx) -> Select<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a query of consents begins"
+        )]
+        Self::find()
+            .filter(Column::Organization.eq(ctx.organization()))
+            .filter(relation::visible(ctx, Column::Patient))
+    }
+    fn id(row: &Model) -> Uuid {
+        row.id.uuid()
+    }
+    fn name(row: &Model) -> String {
+        format!("{}/{}", row.patient, row.id)
+    }
+    fn patient(row: &Model) -> Option<Uuid> {
+        Some(row.patient.uuid())
+    }
+    fn version(row: &mut Model) -> (&mut i64, &mut Time) {
+        (&mut row.revision, &mut row.updated_at)
+    }
+}
+
+/// The fields that a caller may set, as the mask names them. What it is about is set once.
+const WRITABLE: [&str; 9] = [
+    "identifiers",
+    "decision",
+    "grantor",
+    "recipients",
+    "purposes",
+    "data_classes",
+    "channels",
+    "period",
+    "evidence",
+];
+
+impl Model {
+    /// Takes `fields` from the wire: the one place where each is named, checked and mapped.
+    fn take(&mut self, fields: &[&str], from: &pb::Consent) -> Result<()> {
+        let mut bad = Violations::default();
+        for field in fields {
+            let path = &format!("consent.{field}");
+            match *field {
+                "identifiers" => {
+                    self.identifiers = data::identifiers(path, &from.identifiers, 20, &mut bad)
+                }
+                "type" => bad.put(
+                    &mut self.kind,
+                    path,
+                    check::known::<pb::consent::Type>(from.r#type).map(Into::into),
+                ),
+                "decision" => {
+                    bad.put(
+                        &mut self.decision,
+                        path,
+                        data::enumeration::<pb::consent::Decision>(from.decision),
+                    );
+                    if self.decision == 0 {
+                        self.decision = pb::consent::Decision::Permit.into();
+                    }
+                }
+                "grantor" => {
+                    let own = self.patient.to_string();
+                    if !from.grantor.is_empty()
+                        && from.grantor != own
+                        && !from.grantor.starts_with(&format!("{own}/relatedPersons/"))
+                    {
+                        bad.add(path, "wants the patient or one of their related persons");
+                    }
+                    self.grantor = if from.grantor.is_empty() { own } else { from.grantor.clone() };
+                }
+                "recipients" => {
+                    let recipients =
+                        check::list(path, &from.recipients, 0..=50, &mut bad, |who, bad| {
+                            bad.take("", check::text(who, 1..=300))
+                        });
+                    self.recipients = Json(recipients);
+                }
+                "purposes" => self.purposes = data::concepts(path, &from.purposes, 20, &mut bad),
+                "data_classes" => {
+                    self.data_classes = data::concepts(path, &from.data_classes, 50, &mut bad)
+                }
+                "channels" => {
+                    self.channels = Json(related_person::channels(path, &from.channels, &mut bad))
+                }
+                "period" => bad.put(&mut self.period, path, data::period(&from.period).map(Json)),
+                "evidence" => {
+                    bad.put(&mut self.evidence, path, check::text(&from.evidence, 0..=1000))
+                }
+                _ => bad.add("update_mask", format!("`{field}` cannot be set")),
+            }
+        }
+        if !self.channels.0.is_empty() && self.kind != i32::from(pb::consent::Type::Messaging) {
+            bad.add("consent.channels", "belong to a MESSAGING consent");
+        }
+        bad.finish()
+    }
+}
+
+impl Child for Entity {
+    type Kind = Consent;
+    type Wire = pb::Consent;
+    const IDENTIFIED: &'static str = "consent";
+    const PATIENT: Column = Column::Patient;
+
+    fn draft(tx: &Tx, patient: PatientId, from: &pb::Consent) -> Result<Model> {
+        let now = tx.ctx.now();
+        let mut row = Model {
+            id: ConsentId::generate(),
+            organization: tx.ctx.organization(),
+            patient,
+            identifiers: Json::default(),
+            kind: 0,
+            decision: 0,
+            grantor: String::new(),
+            recipients: Json::default(),
+            purposes: Json::default(),
+            data_classes: Json::default(),
+            channels: Json::default(),
+            period: Json::default(),
+            evidence: String::new(),
+            author: tx.ctx.subject().to_owned(),
+            state: State::Draft,
+            state_reason: String::new(),
+            activated_at: None,
+            revoked_at: None,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        };
+        row.take(&[&["type"][..], &WRITABLE].concat(), from)?;
+        // What another system recorded keeps its state; a caller's own begins as a draft.
+        if tx.ctx.may("import.write") && from.state != 0 {
+            row.state = State::known(from.state)?;
+            row.activated_at =
+                (row.state == State::Active).then_some(row.period.0.start.unwrap_or(now));
+        }
+        Ok(row)
+    }
+
+    fn identifiers(row: &Model) -> &[Identifier] {
+        &row.identifiers.0
+    }
+
+    fn merged(before: &Model, draft: Model) -> Model {
+        Model {
+            id: before.id,
+            author: before.author.clone(),
+            activated_at: before.activated_at.or(draft.activated_at),
+            revoked_at: before.revoked_at,
+            created_at: before.created_at,
+            updated_at: before.updated_at,
+            revision: before.revision,
+            ..draft
+        }
+    }
+
+    fn tell(tx: &Tx, row: &Model, changed_fields: Vec<String>) {
+        let (consent, patient, revision) =
+            (Entity::name(row), row.patient.to_string(), row.revision);
+        let (r#type, state) = (row.kind, Wire::from(row.state).into());
+        let event =
+            pb::ConsentChanged { consent, patient, revision, r#type, state, changed_fields };
+        tx.emit(Entity::name(row), revision, &event);
+    }
+}
+
+pub async fn list(
+    scope: &Scope,
+    patient: PatientId,
+    kind: i32,
+    states: &[i32],
+    page: &Page,
+) -> Result<(Vec<Model>, String)> {
+    patient::get(scope, patient).await?;
+    let mut select = Entity::of(&scope.ctx).filter(Column::Patient.eq(patient));
+    if kind != 0 {
+        select = select.filter(Column::Kind.eq(kind));
+    }
+    if !states.is_empty() {
+        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
+        select = select.filter(Column::State.is_in(wanted));
+    }
+    caseward_store::page(scope, select, page).await
+}
+
+pub async fn update(
+    tx: Tx,
+    name: ConsentName,
+    from: pb::Consent,
+    mask: FieldMask,
+) -> Result<Model> {
+    let before = child::get::<Entity>(&tx, name).await?;
+    caseward_store::expect(Entity::name(&before), before.revision, &from.etag)?;
+    if before.state != State::Draft {
+        let why = format!(
+            "{} is {}; only a DRAFT can be rewritten",
+            Entity::name(&before),
+            before.state.label()
+        );
+        return Err(Error::precondition("CONSENT_NOT_DRAFT", why));
+    }
+    let fields = check::masked(&mask, &WRITABLE);
+    let mut row = before.clone();
+    row.take(&fields, &from)?;
+    child::store::<Entity>(&tx, before, row, fields.into_iter().map(str::to_owned).collect()).await
+}
+
+pub async fn step(
+    tx: Tx,
+    name: ConsentName,
+    step: Step,
+    etag: String,
+    reason: String,
+    effective: Option<prost_types::Timestamp>,
+) -> Result<Model> {
+    let row = child::get::<Entity>(&tx, name).await?;
+    caseward_store::expect(Entity::name(&row), row.revision, &etag)?;
+    row.state.take(step, Entity::name(&row))?;
+    let mut bad = Violations::default();
+    let least = usize::from(step == Step::EnterInError);
+    let reason = bad.take("reason", check::text(&reason, least..=1000)).unwrap_or_default();
+    let at = bad.take("effective_time", check::moment(&effective)).flatten();
+    if at.is_some_and(|at| at > tx.ctx.now()) {
+        bad.add("effective_time", "is in the future");
+    }
+    bad.finish()?;
+    if step == Step::EnterInError
+        && row.author != tx.ctx.subject()
+        && !tx.ctx.may("cases.supervise")
+    {
+        return Err(Error::Denied);
+    }
+    moved(&tx, row, step, reason, at).await
+}
+
+/// A consent came to its end.
+pub async fn fire_expiry(tx: &Tx, id: ConsentId) -> Result<()> {
+    let row = Entity::of(&tx.ctx).filter(Column::Id.eq(id)).one(&tx.db).await?;
+    if let Some(row) = row.filter(|row| row.state == State::Active) {
+        moved(tx, row, Step::Expire, String::new(), None).await?;
+    }
+    Ok(())
+}
+
+async fn moved(
+    tx: &Tx,
+    mut row: Model,
+    step: Step,
+    reason: String,
+    effective: Option<Time>,
+) -> Result<Model> {
+    let name = Entity::name(&row);
+    let before = row.state;
+    row.state = before.take(step, &name)?;
+    row.state_reason = reason;
+    let at = effective.unwrap_or(tx.ctx.now());
+    match step {
+        Step::Activate => row.activated_at = Some(at),
+        Step::Revoke => row.revoked_at = Some(at),
+        _ => {}
+    }
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    match row.period.0.end {
+        Some(end) if row.state == State::Active => {
+            timer::set(tx, EXPIRY, row.id.uuid(), end).await?
+        }
+        _ => timer::clear(tx, EXPIRY, row.id.uuid()).await?,
+    }
+    tx.log(Transition {
+        entity: row.id.uuid(),
+        name: name.clone(),
+        from: before.label(),
+        to: row.state.label(),
+        effective,
+        reason_text: row.state_reason.clone(),
+        ..Default::default()
+    });
+    let (consent, patient, revision, r#type) =
+        (name.clone(), row.patient.to_string(), row.revision, row.kind);
+    match step {
+        Step::Activate => {
+            tx.emit(&name, revision, &pb::ConsentActivated { consent, patient, revision, r#type })
+        }
+        Step::Revoke => {
+            let effective_time = Some(at.into());
+            let event = pb::ConsentRevoked { consent, patient, revision, r#type, effective_time };
+            tx.emit(&name, revision, &event);
+        }
+        Step::Expire => {
+            tx.emit(&name, revision, &pb::ConsentExpired { consent, patient, revision, r#type })
+        }
+        Step::Propose | Step::Reject | Step::EnterInError => {
+            Entity::tell(tx, &row, vec!["state".to_owned()])
+        }
+    }
+    Ok(row)
+}
+
+// === wire ===
+
+impl State {
+    /// The state that a list asks for.
+    fn known(number: i32) -> Result<Self> {
+        match Wire::try_from(number) {
+            Ok(Wire::Draft) => Ok(State::Draft),
+            Ok(Wire::Proposed) => Ok(State::Proposed),
+            Ok(Wire::Active) => Ok(State::Active),
+            Ok(Wire::Inactive) => Ok(State::Inactive),
+            Ok(Wire::Rejected) => Ok(State::Rejected),
+            Ok(Wire::EnteredInError) => Ok(State::EnteredInError),
+            Ok(Wire::Unspecified) | Err(_) => {
+                Err(Error::invalid("states", "holds a value that is not known"))
+            }
+        }
+    }
+}
+
+impl From<State> for Wire {
+    fn from(state: State) -> Self {
+        match state {
+            State::Draft => Wire::Draft,
+            State::Proposed => Wire::Proposed,
+            State::Active => Wire::Active,
+            State::Inactive => Wire::Inactive,
+            State::Rejected => Wire::Rejected,
+            State::EnteredInError => Wire::EnteredInError,
+        }
+    }
+}
+
+impl From<Model> for pb::Consent {
+    fn from(row: Model) -> Self {
+        let name = Entity::name(&row);
+        let Model {
+            id: _,
+            organization: _,
+            patient: _,
+            identifiers,
+            kind,
+            decision,
+            grantor,
+            recipients,
+            purposes,
+            data_classes,
+            channels,
+            period,
+            evidence,
+            author: _,
+            state,
+            state_reason,
+            activated_at,
+            revoked_at,
+            created_at,
+            updated_at,
+            revision,
+        } = row;
+        pb::Consent {
+            name,
+            identifiers: data::wire(identifiers),
+            r#type: kind,
+            decision,
+            grantor,
+            recipients: recipients.0,
+            purposes: data::wire(purposes),
+            data_classes: data::wire(data_classes),
+            channels: channels.0,
+            period: Some(period.0.into()),
+            evidence,
+            state: Wire::from(state).into(),
+            state_reason,
+            activate_time: activated_at.map(Into::into),
+            revoke_time: revoked_at.map(Into::into),
+            create_time: Some(created_at.into()),
+            update_time: Some(updated_at.into()),
+            etag: caseward_store::etag(revision),
+        }
+    }
+}
