@@ -1,1 +1,58 @@
-fn main() {}
+//! The command line of Caseward.
+mod audit;
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The back end that case managers stand on: patients, care plans, providers, messages.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// A settings file (TOML), laid over the defaults. The environment (CASEWARD__SECTION__KEY) lies over both.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the whole suite from this process (the default).
+    Serve,
+    /// Mint a token of the local issuer and print it.
+    Token(token::Args),
+    /// Print the settings in effect, secrets hidden.
+    Config,
+    /// Bring every database up to date, and end.
+    Migrate,
+    /// Look after the audit log.
+    #[command(subcommand)]
+    Audit(audit::Command),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let layers = caseward::settings(cli.config.as_deref())?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&layers).await,
+        Command::Token(args) => token::run(&layers, args).await,
+        Command::Config => {
+            println!("{}", serde_json::to_string_pretty(&layers.effective()?)?);
+            Ok(())
+        }
+        Command::Migrate => {
+            for (name, _) in caseward::stores(&layers, true).await? {
+                println!("{name}: up to date");
+            }
+            Ok(())
+        }
+        Command::Audit(command) => audit::run(&layers, command).await,
+    }
+}
