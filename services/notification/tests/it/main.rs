@@ -1,5 +1,8 @@
 //! The notification service through its clients, in process, on both databases, with a mail server of its own.
-#![allow(dead_code, reason = "the rest of the tests follows")]
+mod channels;
+mod delivery;
+mod events;
 mod inboxes;
 mod patients;
 mod suite;
+mod templates;

@@ -52,6 +52,12 @@ impl Patients {
         with(self.0.lock().unwrap().get_mut(name).unwrap());
     }
 
+    /// Knows the patient whom `other` knows by `name`.
+    pub(crate) fn share(&self, other: &Patients, name: &str) {
+        let known = other.0.lock().unwrap()[name].clone();
+        self.0.lock().unwrap().insert(name.to_owned(), known);
+    }
+
     fn known(&self, name: &str) -> Result<Known, Status> {
         let patient = name.split('/').take(2).collect::<Vec<_>>().join("/");
         let known = self.0.lock().unwrap().get(&patient).cloned();

@@ -25,9 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A Monday morning at ten in New York.
 pub(crate) const START: &str = "2026-01-05T15:00:00Z";
 
-/// What only a part of the tests sets.
-pub(crate) type With = fn(Layers) -> anyhow::Result<Layers>;
-
 pub(crate) struct Suite {
     pub(crate) process: Process,
     pub(crate) patients: Patients,
@@ -51,7 +48,12 @@ impl Suite {
         Self::with(database, Smtp::start().await, Ok).await
     }
 
-    pub(crate) async fn with(database: Database, smtp: Smtp, with: With) -> Suite {
+    /// The same with settings of its own, over all others.
+    pub(crate) async fn with(
+        database: Database,
+        smtp: Smtp,
+        with: impl FnOnce(Layers) -> anyhow::Result<Layers>,
+    ) -> Suite {
         let patients = Patients::default();
         let folder = tempfile::tempdir().unwrap();
         let layers = Layers::load(None, &[caseward_notification::DEFAULTS])

@@ -1,0 +1,201 @@
+//! What other services' events set in motion, however often they come.
+use caseward_api::{
+    access::v1::{RelationChanged, relation_changed::Basis},
+    careplan::v1::{
+        CaseClosed, CaseEnrolled, CriticalItemRaised, PlanActivated, TaskAssigned,
+        case::CloseReason,
+    },
+    notification::v1::{self as pb, message::State, recipient::Who},
+    patient::v1::{
+        self as patient, CaregiverScope, ConsentRevoked, RelatedPerson, caregiver_scope::Topic,
+        consent,
+    },
+};
+use caseward_core::Time;
+use caseward_store::outbox;
+use caseward_testkit::databases;
+use prost::{Message, Name};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{patients::email, suite::Suite};
+
+/// Another service tells of `event`.
+async fn tell<E: Message + Name + Clone + 'static>(suite: &Suite, about: &str, event: E) {
+    let about = about.to_owned();
+    suite
+        .elsewhere(move |tx| {
+            tx.emit(&about, 1, &event);
+            async { Ok(()) }
+        })
+        .await;
+    suite.settle().await;
+}
+
+fn case() -> String {
+    format!("cases/{}", Uuid::now_v7())
+}
+
+#[tokio::test]
+async fn a_patient_and_those_close_to_them_hear_of_the_plan() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let patient = suite.patients.add(|known| {
+            let scope = CaregiverScope {
+                topics: vec![Topic::Plan.into()],
+                channels: vec![patient::Channel::Email.into()],
+                ..Default::default()
+            };
+            for scope in [Some(scope), None] {
+                known.related.push(RelatedPerson {
+                    name: format!("{}/relatedPersons/{}", known.patient.name, Uuid::now_v7()),
+                    telecoms: vec![email("carer@example.org")],
+                    communications: vec![patient::Communication {
+                        language: "es".to_owned(),
+                        interpreter: false,
+                    }],
+                    scope,
+                    ..Default::default()
+                });
+            }
+        });
+        let case = case();
+        let event =
+            PlanActivated { case: case.clone(), patient: patient.clone(), ..Default::default() };
+        tell(&suite, &case, event).await;
+        let mut mails: Vec<(String, String)> = suite
+            .smtp
+            .mails()
+            .iter()
+            .map(|mail| (mail.to[0].clone(), mail.header("Subject").unwrap()))
+            .collect();
+        mails.sort();
+        assert_eq!(mails.len(), 2);
+        assert_eq!(mails[0].0, "carer@example.org");
+        assert_eq!(mails[1], ("pat@example.org".to_owned(), "Your plan is ready".to_owned()));
+        for message in suite.all().await {
+            assert_eq!((message.patient, message.case), (patient.clone(), case.clone()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_sends_nothing_twice() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let event =
+            CaseEnrolled { case: case.clone(), patient: patient.clone(), ..Default::default() };
+        tell(&suite, &case, event).await;
+        assert_eq!(suite.smtp.mails().len(), 1);
+        suite
+            .elsewhere(|tx| async move {
+                assert!(outbox::replay(&tx.db, Time::from_micros(0)).await? > 0);
+                Ok(())
+            })
+            .await;
+        suite.settle().await;
+        assert_eq!((suite.smtp.mails().len(), suite.all().await.len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn staff_are_told_in_their_inbox_at_once() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T07:00:00Z").await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let urgent = CriticalItemRaised {
+            case: case.clone(),
+            patient: patient.clone(),
+            accountable: "bob".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &case, urgent).await;
+        for owner in ["bob", "bob", ""] {
+            let task = TaskAssigned {
+                case: case.clone(),
+                patient: patient.clone(),
+                owner: owner.to_owned(),
+                ..Default::default()
+            };
+            tell(&suite, &case, task).await;
+        }
+        let purposes: Vec<String> =
+            suite.inbox("bob/case_manager").await.into_iter().map(|item| item.purpose).collect();
+        assert_eq!(purposes, ["critical-item-raised", "task-assigned", "task-assigned"]);
+    }
+}
+
+#[tokio::test]
+async fn what_lost_its_cause_is_not_sent() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let plan =
+            PlanActivated { case: case.clone(), patient: patient.clone(), ..Default::default() };
+        tell(&suite, &case, plan.clone()).await;
+        assert_eq!(suite.all().await[0].state(), State::Scheduled);
+        let closed = CaseClosed {
+            case: case.clone(),
+            patient: patient.clone(),
+            close_reason: CloseReason::Deceased.into(),
+            ..Default::default()
+        };
+        tell(&suite, &case, closed).await;
+        let states: Vec<State> = suite.all().await.iter().map(|message| message.state()).collect();
+        assert_eq!(states, [State::Cancelled]);
+
+        tell(&suite, &case, plan).await;
+        let revoked = ConsentRevoked {
+            patient: patient.clone(),
+            r#type: consent::Type::Messaging.into(),
+            ..Default::default()
+        };
+        tell(&suite, &patient, revoked).await;
+        suite.until("2026-01-06T14:00:00Z").await;
+        let states: Vec<State> = suite.all().await.iter().map(|message| message.state()).collect();
+        assert_eq!(states, [State::Cancelled; 2]);
+        assert!(suite.smtp.mails().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_related_sees_messages_and_sends_them() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let patient = suite.patients.add(|_| {});
+        let sent = suite.told(Who::Patient(patient.clone()), &[]).await;
+        let get =
+            pb::GetMessageRequest { name: sent.name.clone(), view: pb::MessageView::Full.into() };
+        let bob = "bob/case_manager";
+        let hidden = suite.messages().get_message(suite.by(bob, get.clone())).await.unwrap_err();
+        assert_eq!(hidden.code(), Code::NotFound);
+        let ask = |template: String| pb::SendMessageRequest {
+            message: Some(pb::Message {
+                recipient: Some(pb::Recipient { who: Some(Who::Patient(patient.clone())) }),
+                purpose: "hello".to_owned(),
+                template,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let template = suite.template("check-your-plan").await.name;
+        let refused = suite.messages().send_message(suite.by(bob, ask(template.clone()))).await;
+        assert_eq!(refused.unwrap_err().code(), Code::NotFound);
+
+        let related = RelationChanged {
+            subject: "bob".to_owned(),
+            patient: patient.clone(),
+            basis: Basis::Team.into(),
+            revision: 1,
+            source: format!("{}/members/{}", case(), Uuid::now_v7()),
+            ..Default::default()
+        };
+        tell(&suite, &patient, related).await;
+        let seen = suite.messages().get_message(suite.by(bob, get)).await.unwrap().into_inner();
+        assert_eq!(seen.content.unwrap().subject, "A look at your plan");
+        suite.messages().send_message(suite.by(bob, ask(template))).await.unwrap();
+    }
+}
