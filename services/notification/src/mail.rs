@@ -43,6 +43,11 @@ impl Mailer {
             (1..=20).contains(&settings.timeout_seconds),
             "notification.smtp.timeout_seconds wants 1 to 20"
         );
+        let is_here = ["localhost", "127.0.0.1", "::1"].contains(&settings.host.as_str());
+        ensure!(
+            settings.tls != Tls::None || is_here,
+            "notification.smtp: mail leaves this machine over TLS only; set tls"
+        );
         let from = settings.from.parse().context("notification.smtp.from is not a mailbox")?;
         let at_most = Duration::from_secs(settings.timeout_seconds);
         let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&settings.host)

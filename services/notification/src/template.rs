@@ -1,5 +1,4 @@
 //! Templates: the row, its states, its rules.
-use std::collections::BTreeMap;
 
 use caseward_api::notification::v1 as pb;
 use caseward_core::{
@@ -13,6 +12,11 @@ use sea_orm::{QueryOrder, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{channel::Channel, text};
+
+mod variant;
+mod wire;
+
+pub(crate) use variant::{FALLBACK, PORTAL};
 
 #[derive(Debug)]
 pub struct Template;
@@ -118,12 +122,6 @@ impl Resource for Entity {
     }
 }
 
-/// The value every text may use without a caller giving it: where the portal is.
-pub(crate) const PORTAL: &str = "portal";
-
-/// The language to which every other falls back.
-pub(crate) const FALLBACK: &str = "en";
-
 impl Model {
     /// A draft with every field of `from` checked.
     pub fn draft(ctx: &Ctx, from: &pb::Template) -> Result<Self> {
@@ -180,92 +178,6 @@ impl Model {
                 }
             }
         }
-    }
-
-    fn declared(&self, name: &str) -> Option<i32> {
-        if name == PORTAL {
-            return Some(pb::PhiClass::None.into());
-        }
-        self.variables.0.iter().find(|var| var.name == name).map(|var| var.phi_class)
-    }
-
-    /// The most that any of its variables gives away.
-    pub(crate) fn phi_class(&self) -> i32 {
-        let least = i32::from(pb::PhiClass::None);
-        self.variables.0.iter().map(|var| var.phi_class).fold(least, i32::max)
-    }
-
-    /// The most that one text gives away.
-    pub(crate) fn phi_of(&self, variant: &Variant) -> i32 {
-        [&variant.subject, &variant.body]
-            .into_iter()
-            .flat_map(|source| text::names(source).unwrap_or_default())
-            // A name nobody declared could hold anything.
-            .map(|name| self.declared(&name).unwrap_or(pb::PhiClass::Full.into()))
-            .fold(pb::PhiClass::None.into(), i32::max)
-    }
-
-    /// Whether `channel` may carry `variant`.
-    pub(crate) fn may_carry(&self, variant: &Variant) -> bool {
-        variant.channel.is_secured() || self.phi_of(variant) < pb::PhiClass::Full.into()
-    }
-
-    /// The text for `channel` in `language`, or in the nearest language there is.
-    pub(crate) fn variant(&self, channel: Channel, language: &str) -> Option<&Variant> {
-        let mut wanted = language;
-        loop {
-            let found = self
-                .variants
-                .0
-                .iter()
-                .find(|v| v.channel == channel && v.language.eq_ignore_ascii_case(wanted));
-            if found.is_some() || wanted == FALLBACK {
-                return found;
-            }
-            wanted = wanted.rsplit_once('-').map_or(FALLBACK, |(shorter, _)| shorter);
-        }
-    }
-
-    /// The texts of a message, once every value is there.
-    pub(crate) fn render(
-        &self,
-        variant: &Variant,
-        values: &BTreeMap<String, String>,
-        portal: &str,
-    ) -> Result<(String, String)> {
-        let mut all: BTreeMap<String, String> =
-            self.variables.0.iter().map(|var| (var.name.clone(), String::new())).collect();
-        all.extend(values.clone());
-        all.insert(PORTAL.to_owned(), portal.to_owned());
-        Ok((text::line(&text::render(&variant.subject, &all)?), text::render(&variant.body, &all)?))
-    }
-
-    /// The values of a request, each declared once, none missing that a message needs.
-    pub(crate) fn values(&self, from: &[pb::TemplateValue]) -> Result<BTreeMap<String, String>> {
-        let mut bad = Violations::default();
-        let mut values = BTreeMap::new();
-        if from.len() > 50 {
-            bad.add("variables", "wants 0 to 50 members");
-        }
-        for (n, pb::TemplateValue { name, value }) in from.iter().enumerate().take(50) {
-            let path = format!("variables[{n}]");
-            if !self.variables.0.iter().any(|var| var.name == *name) {
-                bad.add(format!("{path}.name"), "is not a variable of the template");
-            } else if values.contains_key(name) {
-                bad.add(format!("{path}.name"), "is given twice");
-            } else if let Some(value) =
-                bad.take(&format!("{path}.value"), check::text(value, 0..=2000))
-            {
-                values.insert(name.clone(), value);
-            }
-        }
-        for var in self.variables.0.iter().filter(|var| var.required) {
-            if values.get(&var.name).is_none_or(String::is_empty) {
-                bad.add("variables", format!("`{}` is required", var.name));
-            }
-        }
-        bad.finish()?;
-        Ok(values)
     }
 }
 
@@ -483,59 +395,4 @@ fn enter(row: Model, to: State) -> Result<Model> {
 fn log(tx: &Tx, row: &Model, from: &'static str) {
     let (name, to) = (row.id.to_string(), row.state.name());
     tx.log(Transition { entity: row.id.uuid(), name, from, to, ..Default::default() });
-}
-
-// === wire ===
-
-impl From<Model> for pb::Template {
-    fn from(row: Model) -> Self {
-        let variables = row.variables.0.into_iter().map(|var| pb::TemplateVariable {
-            name: var.name,
-            phi_class: var.phi_class,
-            description: var.description,
-            required: var.required,
-        });
-        let variants = row.variants.0.into_iter().map(|variant| pb::TemplateVariant {
-            language: variant.language,
-            channel: pb::Channel::from(variant.channel).into(),
-            subject: variant.subject,
-            body: variant.body,
-        });
-        pb::Template {
-            name: row.id.to_string(),
-            key: row.key,
-            version: row.version,
-            display_name: row.display_name,
-            variables: variables.collect(),
-            variants: variants.collect(),
-            state: pb::template::State::from(row.state).into(),
-            approver: row.approver,
-            approve_time: row.approved_at.map(Into::into),
-            create_time: Some(row.created_at.into()),
-            update_time: Some(row.updated_at.into()),
-            etag: caseward_store::etag(row.revision),
-        }
-    }
-}
-
-impl From<State> for pb::template::State {
-    fn from(state: State) -> Self {
-        match state {
-            State::Draft => Self::Draft,
-            State::Approved => Self::Approved,
-            State::Retired => Self::Retired,
-        }
-    }
-}
-
-impl TryFrom<pb::template::State> for State {
-    type Error = Error;
-    fn try_from(state: pb::template::State) -> Result<Self> {
-        match state {
-            pb::template::State::Unspecified => Err(Error::invalid("states", "is required")),
-            pb::template::State::Draft => Ok(State::Draft),
-            pb::template::State::Approved => Ok(State::Approved),
-            pb::template::State::Retired => Ok(State::Retired),
-        }
-    }
 }

@@ -39,6 +39,23 @@ async fn what_fails_for_a_while_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_mail_sent_again_can_be_recognized() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let patient = suite.patients.add(|_| {});
+        suite.smtp.answer(Answer::LoseAnswer);
+        let message = suite.told(to(&patient), &[Email]).await;
+        assert_eq!(message.attempts[0].outcome(), Outcome::Unreachable);
+        suite.smtp.answer(Answer::Accept);
+        suite.advance(Duration::minutes(2)).await;
+        assert_eq!(suite.get(&message.name).await.state(), State::Sent);
+        let mails = suite.smtp.mails();
+        let ids: Vec<String> = mails.iter().filter_map(|mail| mail.header("Message-ID")).collect();
+        assert_eq!((ids.len(), &ids[0]), (2, &ids[1]));
+    }
+}
+
+#[tokio::test]
 async fn what_fails_for_good_goes_another_way_or_to_a_person() {
     for database in databases().await {
         let suite = Suite::start(database).await;
