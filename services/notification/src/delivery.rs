@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use caseward_api::notification::v1::{delivery_attempt::Outcome, message::Suppression};
-use caseward_core::{Ctx, Error, Result, Time};
+use caseward_core::{Ctx, Error, Record, Result, Time};
 use caseward_events::Handler;
+use caseward_server::telemetry;
 use caseward_store::{Resource, Store, Tx, timer};
 use sea_orm::entity::prelude::*;
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, info_span, warn};
 
 use crate::{
     channel::Channel,
@@ -73,19 +74,31 @@ impl Delivery {
     }
 
     async fn deliver(&self, ctx: &Ctx, id: Uuid) -> Result<()> {
-        let hold = Hold::take(&self.store, id).await?;
-        hold.during(async {
-            for _ in 0..STEPS {
-                match self.step(ctx, id).await {
-                    Ok(Step::Rest) => return Ok(()),
-                    // Somebody changed it in between: look again.
-                    Ok(Step::Again) | Err(Error::Stale(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(Error::Unavailable("a message does not come to rest; try again"))
-        })
+        let scope = self.store.read(ctx);
+        let row = Entity::of(ctx).filter(Column::Id.eq(id)).one(&scope.db).await?;
+        let Some(Model { trace, .. }) = row else { return Ok(()) };
+        // The trace goes on where the call left it that caused the message, however long ago that was.
+        let span =
+            telemetry::resumed(&trace).map_or_else(Span::none, |at| at.consumer("deliver message"));
+        async {
+            let record = Record::open(message::DUE).traced(telemetry::traceparent());
+            let ctx = Ctx { record: Arc::new(record), ..ctx.clone() };
+            Hold::take(&self.store, id).await?.during(self.steps(&ctx, id)).await
+        }
+        .instrument(span)
         .await
+    }
+
+    async fn steps(&self, ctx: &Ctx, id: Uuid) -> Result<()> {
+        for _ in 0..STEPS {
+            match self.step(ctx, id).await {
+                Ok(Step::Rest) => return Ok(()),
+                // Somebody changed it in between: look again.
+                Ok(Step::Again) | Err(Error::Stale(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unavailable("a message does not come to rest; try again"))
     }
 
     async fn step(&self, ctx: &Ctx, id: Uuid) -> Result<Step> {
@@ -239,7 +252,8 @@ impl Delivery {
                 Ok(address) => {
                     let to = lettre::message::Mailbox::new(None, address);
                     let (subject, body) = (said.subject.clone(), said.body.clone());
-                    mailer.send(Letter { id, to, subject, body }).await
+                    let span = info_span!("mail", otel.name = "send email", otel.kind = "client", message = %id);
+                    mailer.send(Letter { id, to, subject, body }).instrument(span).await
                 }
             }
         };

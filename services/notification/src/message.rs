@@ -91,6 +91,8 @@ pub struct Model {
     pub claimed_at: Option<Time>,
     /// Whether that happened before.
     pub interrupted: bool,
+    /// The W3C trace context of the call that caused it, or nothing.
+    pub trace: String,
     pub created_at: Time,
     pub updated_at: Time,
     pub revision: i64,
@@ -171,6 +173,7 @@ impl Model {
             body: String::new(),
             claimed_at: None,
             interrupted: false,
+            trace: ctx.record.trace().to_owned(),
             created_at: now,
             updated_at: now,
             revision: 1,

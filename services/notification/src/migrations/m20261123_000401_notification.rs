@@ -27,7 +27,7 @@ impl MigrationTrait for Migration {
             t.col(time("due_at")).col(time("expires_at"));
             t.col(maybe(small("channel"))).col(maybe(time("sent_at")));
             t.col(text("subject")).col(text("body"));
-            t.col(maybe(time("claimed_at"))).col(flag("interrupted"));
+            t.col(maybe(time("claimed_at"))).col(flag("interrupted")).col(text("trace"));
         });
         manager.create_table(message).await?;
         manager.create_index(index("message", &["organization", "patient", "id"])).await?;
