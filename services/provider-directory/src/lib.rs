@@ -18,12 +18,12 @@ mod search;
 mod term;
 mod verification;
 
+use std::{net::SocketAddr, path::PathBuf};
+
 use caseward_api::directory::v1::directory_service_server::DirectoryServiceServer;
-use caseward_server::{
-    Process, Service,
-    settings::{Common, ServiceSettings},
-};
+use caseward_server::{Process, Service, settings::Common};
 use caseward_store::Store;
+use serde::Deserialize;
 
 /// The section of this service in the settings.
 pub const NAME: &str = "directory";
@@ -32,10 +32,22 @@ pub const NAME: &str = "directory";
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
 
 /// What this service is told.
-pub type Settings = ServiceSettings;
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where it listens as a process of its own.
+    pub listen: SocketAddr,
+    /// `sqlite://…` or `postgres://…`; empty for a file in the data folder.
+    pub database: String,
+    /// A gazetteer of postal codes; empty for none.
+    pub postal_codes: PathBuf,
+}
 
 /// Starts the service within `process`.
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
+    if !settings.postal_codes.as_os_str().is_empty() {
+        postal_code::read(&settings.postal_codes)?;
+    }
     let store = open(&settings, &process.settings).await?;
     let directory = grpc::Directory { store: store.clone() };
     let service = Service::new(NAME, Some(store)).with(DirectoryServiceServer::new(directory));

@@ -1,22 +1,32 @@
-//! Where the postal codes of the United States are, for records that do not say where they are.
-use std::{collections::BTreeMap, io::Read, sync::LazyLock};
+//! Where postal codes are, for records that do not say where they are: from a gazetteer that the operator names.
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path, sync::OnceLock};
 
+use anyhow::Context;
 use flate2::read::GzDecoder;
 
 use crate::{parts::Position, term};
 
-/// The middles of the ZIP Code Tabulation Areas, U.S. Census Bureau, 2021 Gazetteer (public domain), to four places:
-/// code, latitude, longitude.
-const AREAS: &[u8] = include_bytes!("../data/us-postal-codes-2021.csv.gz");
+/// The middles of the areas by code. One gazetteer serves every directory of a process; the first that is read stands.
+static MIDDLES: OnceLock<BTreeMap<u32, Position>> = OnceLock::new();
 
-static MIDDLES: LazyLock<BTreeMap<u32, Position>> = LazyLock::new(|| {
+/// Reads a gazetteer: lines of code, latitude, longitude, such as the ZIP Code Tabulation Areas of the U.S. Census
+/// Bureau; gzip where the name says so. Lines of another form, such as a header, are passed over.
+pub fn read(gazetteer: &Path) -> anyhow::Result<()> {
+    let file = File::open(gazetteer).context("opening directory.postal_codes")?;
     let mut lines = String::new();
-    if let Err(error) = GzDecoder::new(AREAS).read_to_string(&mut lines) {
-        // The file is part of the program; a test reads it.
-        tracing::error!(%error, "the postal codes cannot be read");
+    match gazetteer.extension() {
+        Some(ending) if ending == "gz" => GzDecoder::new(file).read_to_string(&mut lines),
+        _ => (&file).read_to_string(&mut lines),
     }
-    lines.lines().filter_map(middle_of_line).collect()
-});
+    .context("reading directory.postal_codes")?;
+    let middles: BTreeMap<u32, Position> = lines.lines().filter_map(middle_of_line).collect();
+    anyhow::ensure!(
+        !middles.is_empty(),
+        "directory.postal_codes holds no line of code, latitude, longitude"
+    );
+    let _ = MIDDLES.set(middles);
+    Ok(())
+}
 
 /// The middle of a postal code of 5 or 9 digits, with or without a dash; only the first five count.
 ///
@@ -27,8 +37,9 @@ pub fn middle(postal_code: &str) -> Option<Position> {
     let code = digits.get(..5).filter(|_| matches!(digits.len(), 5 | 9))?;
     let code: u32 = code.parse().ok()?;
     let first = code / 100 * 100;
-    let below = MIDDLES.range(first..=code).next_back();
-    let above = MIDDLES.range(code..first + 100).next();
+    let middles = MIDDLES.get()?;
+    let below = middles.range(first..=code).next_back();
+    let above = middles.range(code..first + 100).next();
     let next = below.into_iter().chain(above).min_by_key(|(near, _)| near.abs_diff(code));
     next.map(|(_, middle)| *middle)
 }
@@ -45,10 +56,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_area_is_known_by_its_code_however_it_is_written() {
-        assert_eq!(MIDDLES.len(), 33_791);
+    fn an_area_is_known_by_its_code_however_it_is_written() {
+        let file = std::env::temp_dir().join(format!("caseward-postal-{}.csv", std::process::id()));
+        std::fs::write(
+            &file,
+            "zip,latitude,longitude\n06473,41.3817,-72.8588\n02108,42.3576,-71.0651\n",
+        )
+        .unwrap();
+        read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
         let quay = middle("06473").unwrap();
-        assert!((quay.latitude - 41.38).abs() < 0.1 && (quay.longitude + 72.86).abs() < 0.1);
         assert_eq!(middle("06473-2129"), Some(quay));
         assert_eq!(middle("064732129"), Some(quay));
         assert_eq!(middle("02101"), middle("02108"), "post boxes in Boston");

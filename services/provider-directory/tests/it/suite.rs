@@ -14,6 +14,14 @@ pub(crate) const EDITOR: &str = "eve/directory_editor";
 pub(crate) const INTEGRATION: &str = "feed/integration";
 pub(crate) const CASE_MANAGER: &str = "ana/case_manager";
 
+/// A gazetteer of the places that the stories are about.
+fn gazetteer(folder: &std::path::Path) -> String {
+    let file = folder.join("postal-codes.csv");
+    let areas = "06473,41.3817,-72.8588\n06514,41.3659,-72.9301\n02108,42.3576,-71.0651\n";
+    std::fs::write(&file, areas).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
 /// A directory of its own.
 #[derive(Debug)]
 pub(crate) struct Suite {
@@ -31,6 +39,7 @@ impl Suite {
             .and_then(|all| all.with("data", folder.path().to_str().unwrap()))
             .and_then(|all| all.with("clock.simulated_start", "2026-01-01T00:00:00Z"))
             .and_then(|all| all.with("directory.database", database.url.as_str()))
+            .and_then(|all| all.with("directory.postal_codes", gazetteer(folder.path())))
             .unwrap();
         let mut process = Process::new(layers.common().unwrap()).await.unwrap();
         let settings = layers.section(caseward_directory::NAME).unwrap();
