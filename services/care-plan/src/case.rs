@@ -403,11 +403,11 @@ pub async fn update(tx: Tx, id: CaseId, from: pb::Case, mask: FieldMask) -> Resu
     Ok(row)
 }
 
-/// Notes how likely things are to go wrong, as an assessment found.
-pub async fn set_risk(tx: &Tx, case: &Model, risk: Risk) -> Result<Model> {
+/// Notes how likely things are to go wrong, as the latest assessment found; absent where none did.
+pub async fn set_risk(tx: &Tx, case: &Model, risk: Option<Risk>) -> Result<Model> {
     let mut row = get(tx, case.id).await?;
-    row.risk_rank = risk.rank;
-    row.risk = Some(Json(risk));
+    row.risk_rank = risk.as_ref().map_or(0, |risk| risk.rank);
+    row.risk = risk.map(Json);
     caseward_store::update::<Entity>(tx, row).await
 }
 

@@ -1,4 +1,5 @@
 //! The RPC surface, one file per gRPC service.
+pub mod assessment;
 pub mod care_plan;
 pub mod case;
 pub mod note;

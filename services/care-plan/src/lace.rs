@@ -1,6 +1,6 @@
 //! The LACE index of van Walraven (CMAJ 2010): the risk of death or return within 30 days.
 
-const VARIANT: &str = "LACE, van Walraven 2010";
+const VARIANT: &str = "lace-2010";
 
 /// The longest stay and the most visits that are taken for true.
 const MOST: u32 = 3_650;
@@ -150,7 +150,7 @@ mod tests {
     fn the_published_examples_score_as_published() {
         let high = lace(3, true, &[HeartFailure, Diabetes], 1);
         assert_eq!((high.total(), high.risk()), (10, Risk::High));
-        assert_eq!(high.variant, "LACE, van Walraven 2010");
+        assert_eq!(high.variant, "lace-2010");
         let none = lace(0, false, &[], 0);
         assert_eq!((none.total(), none.risk()), (0, Risk::Low));
         let most = lace(14, true, &[MetastaticTumour], 5);

@@ -2,10 +2,14 @@
 mod accountability;
 mod activity;
 mod assessment;
+mod assessment_score;
+mod assessment_step;
 mod care_plan;
 mod case;
 mod case_step;
 mod evaluation;
+mod form;
+mod form_rule;
 mod goal;
 mod grpc;
 mod handoff;
@@ -27,6 +31,7 @@ mod watch;
 mod worklist;
 
 use caseward_api::careplan::v1::{
+    assessment_service_server::AssessmentServiceServer,
     care_plan_service_server::CarePlanServiceServer, case_service_server::CaseServiceServer,
     note_service_server::NoteServiceServer, relation_service_server::RelationServiceServer,
     task_service_server::TaskServiceServer,
@@ -59,12 +64,14 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
     let plans = grpc::care_plan::CarePlans { store: store.clone() };
     let tasks = grpc::task::Tasks { store: store.clone() };
     let notes = grpc::note::Notes { store: store.clone() };
+    let assessments = grpc::assessment::Assessments { store: store.clone() };
     let service = Service::new(NAME, Some(store))
         .with(CaseServiceServer::new(cases))
         .with(RelationServiceServer::new(relations))
         .with(CarePlanServiceServer::new(plans))
         .with(TaskServiceServer::new(tasks))
         .with(NoteServiceServer::new(notes))
+        .with(AssessmentServiceServer::new(assessments))
         .on_timer(Handler::new(handoff::EXPIRY, |timer, tx| async move {
             handoff::fire_expiry(&tx, timer.subject.into()).await
         }))

@@ -4,6 +4,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 mod m20261123_000201_cases;
 mod m20261123_000202_plans;
 mod m20261123_000203_tasks;
+mod m20261123_000204_assessments;
 
 pub struct Migrator;
 
@@ -14,6 +15,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000201_cases::Migration) as Box<dyn MigrationTrait>,
             Box::new(m20261123_000202_plans::Migration),
             Box::new(m20261123_000203_tasks::Migration),
+            Box::new(m20261123_000204_assessments::Migration),
         ]);
         all
     }

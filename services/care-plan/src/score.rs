@@ -15,8 +15,10 @@ pub(crate) struct Scored {
     /// Reported even when there is no total: an incomplete form does not silence them.
     pub(crate) critical: Vec<Critical>,
     /// The total that the response itself states, which is never taken for ours.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests tell ours from theirs"))]
     pub(crate) stated: Option<f64>,
     /// Where the Questionnaire departs from the instrument it is taken for.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests tell copies apart"))]
     pub(crate) notes: Vec<String>,
 }
 
@@ -25,8 +27,10 @@ pub(crate) struct Scored {
 pub(crate) struct Total {
     pub(crate) value: f64,
     pub(crate) band: Option<&'static Band>,
-    /// How many items were missing and replaced by the mean of the others.
+    /// How many items were missing and replaced by the mean of the others, or by nothing.
     pub(crate) prorated: usize,
+    /// What each answered item adds, by `linkId`.
+    pub(crate) parts: Vec<(String, f64)>,
 }
 
 /// Why there is no total.
@@ -43,10 +47,26 @@ pub(crate) enum Unscored {
 }
 
 /// An answer somebody has to look at now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Critical {
     pub(crate) link_id: String,
     pub(crate) reason: &'static str,
+    /// What the answer is worth.
+    pub(crate) points: f64,
+}
+
+/// What the points of an answer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Points {
+    /// The weight of the chosen option.
+    Weight,
+    /// The answer itself.
+    Number,
+}
+
+/// The instrument that a Questionnaire is a copy of, if it is one of ours.
+pub(crate) fn recognised(questionnaire: &Questionnaire) -> Option<&'static Instrument> {
+    instrument::recognise(questionnaire).map(|(instrument, _)| instrument)
 }
 
 /// Scores under the missing-item rule of the instrument.
@@ -122,6 +142,45 @@ fn by_sum(
     add(&counted, answers, missing, |item, answer| chosen(item, answer)?.weight)
 }
 
+/// The sum of the named items, or of every item that has such points.
+pub(crate) fn of(
+    questionnaire: &Questionnaire,
+    answers: &Answers,
+    links: &[String],
+    points: Points,
+    missing: Missing,
+) -> Result<Total, Unscored> {
+    let counts = |item: &&Item| match points {
+        _ if !links.is_empty() => links.contains(&item.link_id),
+        Points::Weight => is_weighed(item),
+        Points::Number => matches!(item.kind, Kind::Integer | Kind::Decimal | Kind::Quantity),
+    };
+    let items: Vec<&Item> = questionnaire.all().filter(counts).collect();
+    let mut total = add(&items, answers, missing, |item, answer| worth(item, answer, points))?;
+    if total.prorated > 0 && missing != Missing::Zero {
+        // Half up, also below zero.
+        total.value = (total.value + 0.5).floor();
+    }
+    Ok(total)
+}
+
+/// The most points of any answer to a question.
+pub(crate) fn most(questionnaire: &Questionnaire, answers: &Answers, link: &str) -> Option<f64> {
+    let item = questionnaire.all().find(|item| item.link_id == link)?;
+    let points = |answer| {
+        worth(item, answer, Points::Weight).or_else(|| worth(item, answer, Points::Number))
+    };
+    answers.of(link).iter().filter_map(points).max_by(f64::total_cmp)
+}
+
+fn worth(item: &Item, answer: &Answer, points: Points) -> Option<f64> {
+    match (points, answer) {
+        (Points::Weight, answer) => chosen(item, answer)?.weight,
+        (Points::Number, Answer::Quantity { value, .. }) => Some(*value),
+        (Points::Number, answer) => answer.number(),
+    }
+}
+
 fn add(
     items: &[&Item],
     answers: &Answers,
@@ -129,13 +188,16 @@ fn add(
     points: impl Fn(&Item, &Answer) -> Option<f64>,
 ) -> Result<Total, Unscored> {
     let mut sum = 0.0;
+    let mut parts = vec![];
     let mut absent = vec![];
     for item in items {
         match answers.of(&item.link_id) {
             [] => absent.push(item.link_id.clone()),
             [answer] => {
                 let unweighed = || Unscored::Unweighed(item.link_id.clone());
-                sum += points(item, answer).ok_or_else(unweighed)?;
+                let worth = points(item, answer).ok_or_else(unweighed)?;
+                sum += worth;
+                parts.push((item.link_id.clone(), worth));
             }
             _ => return Err(Unscored::Unweighed(item.link_id.clone())),
         }
@@ -144,19 +206,20 @@ fn add(
     let answered = items.len() - prorated;
     match missing {
         _ if absent.is_empty() => {}
+        Missing::Zero => {}
         Missing::Prorate { most } if prorated <= most && answered > 0 => {
             sum *= items.len() as f64 / answered as f64;
         }
         _ => return Err(Unscored::Missing(absent)),
     }
-    Ok(Total { value: sum, band: None, prorated })
+    Ok(Total { value: sum, band: None, prorated, parts })
 }
 
 /// A critical question is known by its LOINC code in any Questionnaire, or by its place in an
 /// instrument we recognised.
 fn critical(questionnaire: &Questionnaire, answers: &Answers) -> Vec<Critical> {
     let recognised = instrument::recognise(questionnaire);
-    let mut found: BTreeMap<String, &'static str> = BTreeMap::new();
+    let mut found: BTreeMap<String, (&'static str, f64)> = BTreeMap::new();
     for instrument in &REGISTRY {
         for rule in instrument.critical {
             let placed = recognised
@@ -171,17 +234,15 @@ fn critical(questionnaire: &Questionnaire, answers: &Answers) -> Vec<Critical> {
                 let points = |answer| {
                     instrument.points(item, answer).or_else(|| chosen(item, answer)?.weight)
                 };
-                let raised = answers
-                    .of(&item.link_id)
-                    .iter()
-                    .any(|answer| points(answer).is_some_and(|points| points > rule.above));
-                if raised {
-                    found.insert(item.link_id.clone(), rule.reason);
+                let worth = answers.of(&item.link_id).iter().filter_map(points);
+                if let Some(most) = worth.max_by(f64::total_cmp).filter(|most| *most > rule.above) {
+                    found.insert(item.link_id.clone(), (rule.reason, most));
                 }
             }
         }
     }
-    found.into_iter().map(|(link_id, reason)| Critical { link_id, reason }).collect()
+    let critical = |(link_id, (reason, points))| Critical { link_id, reason, points };
+    found.into_iter().map(critical).collect()
 }
 
 /// The total as the response states it, in the item that calculates it or is coded for it.

@@ -19,8 +19,10 @@ pub(crate) struct Instrument {
     pub(crate) bands: &'static [Band],
     pub(crate) critical: &'static [Rule],
     /// By what right it is shipped.
+    #[cfg_attr(not(test), expect(dead_code, reason = "stands by the text it allows"))]
     pub(crate) licence: &'static str,
     /// Where scoring and licence were read.
+    #[cfg_attr(not(test), expect(dead_code, reason = "stands by the numbers it vouches for"))]
     pub(crate) source: &'static str,
     /// Our own FHIR R4 Questionnaire of it.
     pub(crate) questionnaire: &'static str,
@@ -51,6 +53,8 @@ pub(crate) enum Missing {
     Prorate {
         most: usize,
     },
+    /// They count nothing.
+    Zero,
 }
 
 /// Totals from here up to the next band.

@@ -1,6 +1,7 @@
 //! The care-plan service through its clients, in process, on every database of this machine.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod accountability;
+mod assessment;
 mod case;
 mod plan;
 mod task;
