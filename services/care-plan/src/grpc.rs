@@ -2,6 +2,7 @@
 pub mod assessment;
 pub mod care_plan;
 pub mod case;
+pub mod ingest;
 pub mod note;
 pub mod relation;
 pub mod task;

@@ -3,6 +3,7 @@
 mod accountability;
 mod assessment;
 mod case;
+mod ingest;
 mod plan;
 mod task;
 mod world;

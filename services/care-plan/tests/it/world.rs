@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 use caseward_api::careplan::v1::{
     self as pb, assessment_service_client::AssessmentServiceClient,
     care_plan_service_client::CarePlanServiceClient, case_service_client::CaseServiceClient,
+    ingest_service_client::IngestServiceClient,
     note_service_client::NoteServiceClient, task_service_client::TaskServiceClient,
 };
 use caseward_core::{Clock, Time};
@@ -44,6 +45,7 @@ pub struct Caller {
     pub tasks: TaskServiceClient<Channel>,
     pub notes: NoteServiceClient<Channel>,
     pub assessments: AssessmentServiceClient<Channel>,
+    pub ingest: IngestServiceClient<Channel>,
 }
 
 /// A world on each database of this machine.
@@ -82,7 +84,8 @@ impl World {
             plans: CarePlanServiceClient::with_interceptor(peer.clone(), token.clone()),
             tasks: TaskServiceClient::with_interceptor(peer.clone(), token.clone()),
             notes: NoteServiceClient::with_interceptor(peer.clone(), token.clone()),
-            assessments: AssessmentServiceClient::with_interceptor(peer, token),
+            assessments: AssessmentServiceClient::with_interceptor(peer.clone(), token.clone()),
+            ingest: IngestServiceClient::with_interceptor(peer, token),
         }
     }
 
