@@ -13,9 +13,16 @@ pub const SERVICES: [&str; 5] = [
     caseward_gateway::DEFAULTS,
 ];
 
-/// Lays `file` and the environment over the defaults of everything.
+/// Lays `file` and the environment over the defaults of everything. A setting that no section has is refused here,
+/// before any command acts on half of what was meant.
 pub fn settings(file: Option<&Path>) -> anyhow::Result<Layers> {
-    Layers::load(file, &SERVICES)
+    let layers = Layers::load(file, &SERVICES)?;
+    layers.section::<caseward_patient::Settings>(caseward_patient::NAME)?;
+    layers.section::<caseward_care_plan::Settings>(caseward_care_plan::NAME)?;
+    layers.section::<caseward_directory::Settings>(caseward_directory::NAME)?;
+    layers.section::<caseward_notification::Settings>(caseward_notification::NAME)?;
+    layers.section::<caseward_gateway::Settings>(caseward_gateway::NAME)?;
+    Ok(layers)
 }
 
 /// A running suite.

@@ -1,5 +1,6 @@
 //! The command line of Caseward.
 mod audit;
+mod import;
 mod serve;
 mod token;
 
@@ -27,6 +28,8 @@ enum Command {
     Serve,
     /// Mint a token of the local issuer and print it.
     Token(token::Args),
+    /// Load files into a running suite, or else into the data folder.
+    Import(import::Args),
     /// Print the settings in effect, secrets hidden.
     Config,
     /// Bring every database up to date, and end.
@@ -43,6 +46,7 @@ async fn main() -> anyhow::Result<()> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&layers).await,
         Command::Token(args) => token::run(&layers, args).await,
+        Command::Import(args) => import::run(&layers, args).await,
         Command::Config => {
             println!("{}", serde_json::to_string_pretty(&layers.effective()?)?);
             Ok(())
