@@ -2,7 +2,7 @@
 use caseward_api::careplan::v1 as pb;
 use caseward_core::{Ctx, Error, Id, Kind, Page, Result, Time, data::Period};
 use caseward_store::{Resource, Scope, Tx, relation};
-use sea_orm::{Condition, QueryOrder, entity::prelude::*};
+use sea_orm::{Condition, entity::prelude::*};
 
 use crate::{
     case::{self, CaseId, PatientId},
@@ -91,12 +91,12 @@ pub async fn begin(
     at: Time,
     cause: Cause,
 ) -> Result<()> {
-    let latest = Entity::of(&tx.ctx)
+    let later = Entity::of(&tx.ctx)
         .filter(Column::CaseId.eq(case.id))
-        .order_by_desc(Column::StartsAt)
+        .filter(Column::EndsAt.gt(at))
         .one(&tx.db)
         .await?;
-    if latest.and_then(|row| row.ends_at).is_some_and(|ended| at < ended) {
+    if later.is_some() {
         return Err(Error::invalid(
             "effective_time",
             "is before somebody else's accountability ended",

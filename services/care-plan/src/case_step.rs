@@ -1,19 +1,22 @@
 //! The steps of a case: what each demands, what it brings about.
 use caseward_api::careplan::v1::{self as pb, case::State as Wire};
 use caseward_core::{Error, Machine, Result, Time, Violations, check, data::Json};
-use caseward_store::{Transition, Tx};
+use caseward_store::{Transition, Tx, transition};
 use time::Duration;
 
 use crate::{
     accountability::{self, Cause},
     assessment, care_plan,
     case::{self, Attempt, CaseId, Entity, Model, State, Step},
-    evaluation, obligation, task,
+    evaluation, handoff, obligation, task,
     timeline::{self, Detail},
 };
 
 /// How many attempts without reaching the person end outreach.
 const ATTEMPTS: usize = 3;
+
+/// How many attempts of one outreach the case itself shows; its timeline has them all.
+const KEPT: usize = 50;
 
 /// For how long after its end a case may be opened again; afterwards a new case is made.
 const REOPENING: Duration = Duration::days(180);
@@ -49,7 +52,8 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
     // A refused step names what is allowed before any other rule is asked.
     let before = row.state;
     let after = before.take(step, id)?;
-    let at = checked(&tx, &mut row, step, &along)?;
+    let since = transition::of(&tx, id.uuid()).await?.last().map(|last| last.effective_at);
+    let at = checked(&tx, &mut row, step, &along, since)?;
     demands(&tx, &row, step, &along).await?;
 
     match step {
@@ -60,11 +64,12 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
         Step::ReturnToAssessing => begin(&tx, &mut row, &along, at).await?,
         Step::Waitlist => {
             row.waitlisted_from = Some(before);
+            handoff::overtake(&tx, id, &along.reason).await?;
             accountability::end(&tx, &mut row, at).await?;
         }
         Step::Pause => {
             row.paused_at = Some(at);
-            task::stop_clocks(&tx, id).await?;
+            task::stop_clocks(&tx, id, at).await?;
         }
         Step::Resume => resume(&tx, &mut row, at).await?,
         Step::ProposeClosure if before == State::Paused => resume(&tx, &mut row, at).await?,
@@ -94,13 +99,23 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
     Ok(row)
 }
 
-/// Checks what the step brings along and puts it into the row; answers when the step happened.
-fn checked(tx: &Tx, row: &mut Model, step: Step, along: &Along) -> Result<Time> {
+/// Checks what the step brings along and puts it into the row, which stands where it does `since` then; answers when
+/// the step happened.
+fn checked(
+    tx: &Tx,
+    row: &mut Model,
+    step: Step,
+    along: &Along,
+    since: Option<Time>,
+) -> Result<Time> {
     let now = tx.ctx.now();
     let mut bad = Violations::default();
     let at = bad.take("effective_time", check::moment(&along.effective)).flatten().unwrap_or(now);
     if at > now {
         bad.add("effective_time", "is in the future");
+    }
+    if since.is_some_and(|since| at < since) {
+        bad.add("effective_time", "is before the step that came before it");
     }
     let demanded = matches!(
         step,
@@ -111,7 +126,11 @@ fn checked(tx: &Tx, row: &mut Model, step: Step, along: &Along) -> Result<Time> 
             | Step::Reopen
             | Step::EnterInError
     );
-    bad.take("reason", check::text(&along.reason, usize::from(demanded)..=2000));
+    let most = match step {
+        Step::ProposeClosure | Step::ReturnClosure | Step::Close | Step::Reopen => 2000,
+        _ => 1000,
+    };
+    bad.take("reason", check::text(&along.reason, usize::from(demanded)..=most));
     bad.take("accountable", check::text(&along.accountable, 0..=200));
     match step {
         Step::Enrol => {
@@ -216,23 +235,23 @@ async fn begin(tx: &Tx, row: &mut Model, along: &Along, at: Time) -> Result<()> 
     accountability::begin(tx, row, &person, at, Cause::default()).await
 }
 
-/// Lets the clocks run on: what was due is due later by the time they stood.
+/// Lets the clocks run on.
 async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
-    let stood = row.paused_at.map_or(Duration::ZERO, |since| at - since);
-    task::start_clocks(tx, row.id, stood).await?;
+    task::start_clocks(tx, row.id, at).await?;
     row.paused_at = None;
     row.expected_return_at = None;
     Ok(())
 }
 
-/// What ends with a case: plans, tasks, accountability.
+/// What ends with a case: plans, tasks, an open handoff, accountability.
 async fn finish(tx: &Tx, row: &mut Model, at: Time, along: &Along) -> Result<()> {
     let reason = if along.waiver.is_empty() { &along.reason } else { &along.waiver };
     let why = if reason.is_empty() { "the case ended" } else { reason };
     care_plan::revoke_all(tx, row, why).await?;
     task::cancel_all(tx, row, why).await?;
+    handoff::overtake(tx, row.id, why).await?;
     accountability::end(tx, row, at).await?;
-    row.closed_at = Some(at);
+    row.closed_at.get_or_insert(at);
     row.paused_at = None;
     row.expected_return_at = None;
     Ok(())
@@ -262,10 +281,7 @@ pub async fn record_attempt(
     let mode = bad.take("attempt.mode", check::known::<pb::ContactMode>(from.mode));
     let outcome =
         bad.take("attempt.outcome", check::known::<pb::contact_attempt::Outcome>(from.outcome));
-    let note = bad.take("attempt.note", check::text(&from.note, 0..=2000));
-    if row.contact_attempts.0.len() >= 100 {
-        bad.add("attempt", "is one too many: a case keeps 100");
-    }
+    let note = bad.take("attempt.note", check::text(&from.note, 0..=1000));
     bad.finish()?;
     let attempt = Attempt {
         at,
@@ -274,7 +290,11 @@ pub async fn record_attempt(
         note: note.unwrap_or_default(),
         author: tx.ctx.subject().to_owned(),
     };
-    row.contact_attempts.0.push(attempt);
+    let attempts = &mut row.contact_attempts.0;
+    if attempts.len() == KEPT {
+        attempts.remove(0);
+    }
+    attempts.push(attempt);
     let row = caseward_store::update::<Entity>(&tx, row).await?;
     let detail = Detail { effective: Some(at), ..Detail::default() };
     timeline::tell(&tx, &row, "CONTACT_ATTEMPTED", id.to_string(), detail).await?;
@@ -305,6 +325,7 @@ pub async fn reassign(
         let why = format!("{id} is {}; nobody is accountable then", row.state.label());
         return Err(Error::precondition("NOBODY_ACCOUNTABLE", why));
     }
+    handoff::overtake(&tx, id, &reason).await?;
     let cause = Cause { emergency: true, reason, handoff: String::new() };
     accountability::shift(&tx, &mut row, &person, cause).await?;
     caseward_store::update::<Entity>(&tx, row).await

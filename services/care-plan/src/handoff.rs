@@ -23,7 +23,7 @@ pub type HandoffName = (CaseId, HandoffId);
 pub const EXPIRY: &str = "handoff.expiry";
 
 /// How long a proposal waits where it does not say.
-const PATIENCE: Duration = Duration::days(2);
+const PATIENCE: Duration = Duration::hours(72);
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "handoff")]
@@ -242,6 +242,14 @@ pub async fn step(
         return Err(Error::precondition("NOT_YOURS", why));
     }
     answer(&tx, row, step, reason).await
+}
+
+/// Takes back the open proposal of a case, if there is one, because of what happened to the case meanwhile.
+pub async fn overtake(tx: &Tx, case: CaseId, reason: &str) -> Result<()> {
+    if let Some(row) = open_of(tx, case).await? {
+        answer(tx, row, Step::Withdraw, reason.to_owned()).await?;
+    }
+    Ok(())
 }
 
 /// A proposal came to its end: if nobody answered, it expired.

@@ -39,7 +39,7 @@ use caseward_api::careplan::v1::{
 };
 use caseward_events::Handler;
 use caseward_server::{
-    Process, Service,
+    Process, Service, relation,
     settings::{Common, ServiceSettings},
 };
 use caseward_store::Store;
@@ -75,6 +75,7 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         .with(NoteServiceServer::new(notes))
         .with(AssessmentServiceServer::new(assessments))
         .with(IngestServiceServer::new(ingest))
+        .consume(relation::consumer("care-plan.relations", NAME))
         .on_timer(Handler::new(handoff::EXPIRY, |timer, tx| async move {
             handoff::fire_expiry(&tx, timer.subject.into()).await
         }))

@@ -1,12 +1,10 @@
 //! Members of the care team, each for a time. A member with a subject sees the patient while the membership lasts.
-use caseward_api::{
-    access::v1::{RelationChanged, relation_changed},
-    careplan::v1 as pb,
-};
+use caseward_api::careplan::v1 as pb;
 use caseward_core::{
     Ctx, Error, Id, Kind, Page, Result, Time, Violations, check,
     data::{self, Concept, Identifier, Json, Period},
 };
+use caseward_server::relation::told;
 use caseward_store::{Basis, Resource, Scope, Tx, relation};
 use sea_orm::entity::prelude::*;
 
@@ -308,7 +306,7 @@ async fn relate(tx: &Tx, case: &case::Model, row: &Model) -> Result<()> {
         return Ok(());
     }
     let relation = relation::Model {
-        source: row.id.uuid(),
+        source: relation::key(row.id.uuid(), Basis::Team),
         organization: row.organization,
         subject: row.person.clone(),
         patient: row.patient.uuid(),
@@ -317,16 +315,8 @@ async fn relate(tx: &Tx, case: &case::Model, row: &Model) -> Result<()> {
         ends_at: row.ends_at,
         revision,
     };
+    let event = told(&relation, patient, member);
     relation::put(tx, relation).await?;
-    let basis = relation_changed::Basis::Team.into();
-    let event = RelationChanged {
-        subject: row.person.clone(),
-        patient,
-        basis,
-        period,
-        revision,
-        source: member,
-    };
     tx.emit(row.name(), revision, &event);
     Ok(())
 }

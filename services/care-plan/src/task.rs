@@ -40,6 +40,8 @@ pub struct Model {
     pub candidate_role: String,
     pub priority: i32,
     pub due_at: Option<Time>,
+    /// Since when its clock stands, where the case is paused.
+    pub stopped_at: Option<Time>,
     pub state: State,
     pub state_reason: String,
     pub output: String,
@@ -231,6 +233,7 @@ impl Model {
             candidate_role: String::new(),
             priority: pb::task::Priority::Routine.into(),
             due_at: None,
+            stopped_at: case.paused_at.map(|since| since.max(now)),
             state: State::Ready,
             state_reason: String::new(),
             output: String::new(),
@@ -281,6 +284,7 @@ impl Model {
     /// The wire form; whether it is overdue depends on when it is asked.
     pub fn wire(self, now: Time) -> pb::Task {
         let name = self.name();
+        let now = self.stopped_at.unwrap_or(now);
         let overdue = self.state.is_open() && self.due_at.is_some_and(|due| due < now);
         let Model {
             id: _,
@@ -295,6 +299,7 @@ impl Model {
             candidate_role,
             priority,
             due_at,
+            stopped_at: _,
             state,
             state_reason,
             output,
@@ -576,30 +581,32 @@ async fn cancel(
     Ok(())
 }
 
-/// Lets no task of a paused case come due.
-pub async fn stop_clocks(tx: &Tx, case: CaseId) -> Result<()> {
-    for row in open_of(tx, case).await? {
-        timer::clear(tx, DUE, row.id.uuid()).await?;
-    }
-    Ok(())
-}
-
-/// Lets the tasks of a case that goes on come due later by the time that its clocks `stood`.
-pub async fn start_clocks(tx: &Tx, case: CaseId, stood: Duration) -> Result<()> {
+/// Stops the clocks of the open tasks of a case that is paused since `at`.
+pub async fn stop_clocks(tx: &Tx, case: CaseId, at: Time) -> Result<()> {
     for mut row in open_of(tx, case).await? {
-        let Some(due) = row.due_at else { continue };
-        row.due_at = Some(due + stood);
+        row.stopped_at = Some(at);
         let row = caseward_store::update::<Entity>(tx, row).await?;
         arm(tx, &row).await?;
     }
     Ok(())
 }
 
-/// Sets the timer of a task that is open and due some time; clears it otherwise.
+/// Lets the clocks of a case that goes on from `at` run again: what was due is due later by the time they stood.
+pub async fn start_clocks(tx: &Tx, case: CaseId, at: Time) -> Result<()> {
+    for mut row in open_of(tx, case).await? {
+        let Some(since) = row.stopped_at.take() else { continue };
+        row.due_at = row.due_at.map(|due| due + (at - since).max(Duration::ZERO));
+        let row = caseward_store::update::<Entity>(tx, row).await?;
+        arm(tx, &row).await?;
+    }
+    Ok(())
+}
+
+/// Sets the timer of a task that is open, due some time and not stopped; clears it otherwise.
 async fn arm(tx: &Tx, row: &Model) -> Result<()> {
-    match row.due_at {
-        Some(due) if row.state.is_open() => timer::set(tx, DUE, row.id.uuid(), due).await,
-        _ => timer::clear(tx, DUE, row.id.uuid()).await,
+    match row.due_at.filter(|_| row.state.is_open() && row.stopped_at.is_none()) {
+        Some(due) => timer::set(tx, DUE, row.id.uuid(), due).await,
+        None => timer::clear(tx, DUE, row.id.uuid()).await,
     }
 }
 

@@ -166,8 +166,6 @@ impl From<Model> for pb::TimelineEntry {
             from_state,
             to_state,
             reason,
-            changed_fields: vec![],
-            revision: 0,
             resume_token,
         }
     }

@@ -25,8 +25,6 @@ pub async fn list(
 
 fn wire(row: transition::Model) -> pb::Transition {
     pb::Transition {
-        // Rises with time, as the ids do.
-        sequence: row.recorded_at.micros(),
         resource: row.name,
         from_state: row.from_state,
         to_state: row.to_state,
@@ -36,6 +34,5 @@ fn wire(row: transition::Model) -> pb::Transition {
         role: row.role,
         reason_code: row.reason_code,
         reason: row.reason_text,
-        revision: 0,
     }
 }

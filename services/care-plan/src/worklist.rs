@@ -41,7 +41,8 @@ pub async fn list(
         .filter(task::Column::State.is_in(open))
         .join_rev(sea_orm::JoinType::InnerJoin, task_case());
     if req.overdue_only {
-        select = select.filter(task::Column::DueAt.lt(ctx.now()));
+        let now = Expr::col((task::Entity, task::Column::StoppedAt)).if_null(ctx.now());
+        select = select.filter(Expr::col((task::Entity, task::Column::DueAt)).lt(now));
     }
     if let Some(before) =
         check::moment(&req.due_before).map_err(|why| Error::invalid("due_before", why))?

@@ -7,6 +7,7 @@ mod health;
 mod life;
 pub mod policy;
 mod process;
+pub mod relation;
 pub mod settings;
 pub mod telemetry;
 pub mod token;

@@ -12,7 +12,7 @@ use crate::{Scope, Tx};
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "relation")]
 pub struct Model {
-    /// The row that granted it: a care team member, a caregiver's scope. Known in every service.
+    /// The [`key`] of what granted it: a care team member, a caregiver's scope.
     #[sea_orm(primary_key, auto_increment = false)]
     pub source: Uuid,
     /// The tenant.
@@ -76,6 +76,18 @@ pub fn visible(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
             Condition::all().add(column.in_subquery(related))
         }
     }
+}
+
+/// Names the relation that a resource grants on `basis`, alike in every service: a resource grants one of each.
+pub fn key(resource: Uuid, basis: Basis) -> Uuid {
+    let basis: u128 = match basis {
+        Basis::Team => 1,
+        Basis::Registrar => 2,
+        Basis::Patient => 3,
+        Basis::Caregiver => 4,
+        Basis::Emergency => 5,
+    };
+    Uuid::from_u128(resource.as_u128() ^ basis)
 }
 
 /// Records what a source says now; what it said at an earlier revision is replaced, a later one stands.

@@ -1,10 +1,7 @@
 //! What other services ask: who may see whom, before the event about it reached them.
-use caseward_api::{
-    access::v1::relation_changed,
-    careplan::v1::{self as pb, relation_service_server::RelationService},
-};
+use caseward_api::careplan::v1::{self as pb, relation_service_server::RelationService};
 use caseward_core::{Ctx, Error, Name, check, data::Period};
-use caseward_store::{Basis, Store, relation};
+use caseward_store::{Store, relation};
 use tonic::{Request, Response, Status};
 
 use crate::case::PatientId;
@@ -37,17 +34,12 @@ impl RelationService for Relations {
 }
 
 fn wire(row: relation::Model) -> pb::RelationBasis {
-    let basis = match row.basis {
-        Basis::Team => relation_changed::Basis::Team,
-        Basis::Registrar => relation_changed::Basis::Registrar,
-        Basis::Patient => relation_changed::Basis::Self_,
-        Basis::Caregiver => relation_changed::Basis::Caregiver,
-        Basis::Emergency => relation_changed::Basis::Emergency,
-    };
     let period = Period { start: Some(row.starts_at), end: row.ends_at };
     pb::RelationBasis {
-        basis: basis.into(),
+        basis: caseward_server::relation::wire(row.basis).into(),
         period: Some(period.into()),
-        source: row.source.to_string(),
+        // The key of the key is the resource again.
+        source: relation::key(row.source, row.basis).to_string(),
+        revision: row.revision,
     }
 }

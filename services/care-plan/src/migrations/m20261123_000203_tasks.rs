@@ -13,6 +13,7 @@ impl MigrationTrait for Migration {
             t.col(text("focus")).col(text("cause")).col(text("owner")).col(text("candidate_role"));
             t.col(small("priority"))
                 .col(maybe(time("due_at")))
+                .col(maybe(time("stopped_at")))
                 .col(text("state"))
                 .col(text("state_reason"));
             t.col(text("output")).col(maybe(time("started_at"))).col(maybe(time("ended_at")));
