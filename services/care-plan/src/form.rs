@@ -1,6 +1,7 @@
 //! Questionnaires: forms in versions, kept as given, with what their answers score and raise.
 use aws_lc_rs::digest::{SHA256, digest};
 use caseward_api::careplan::v1::{self as pb, questionnaire::State as Wire};
+use caseward_api::types::v1::ingest_outcome::Action;
 use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violation, Violations, check,
     data::{self, Identifier, Json},
@@ -229,6 +230,31 @@ pub async fn create(tx: Tx, from: pb::Questionnaire) -> Result<Model> {
     let row = Model::draft(&tx.ctx, FormId::generate(), &from)?;
     identifier::claim(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     insert(&tx, row).await
+}
+
+/// Stores a form from another system, unless it is there. What was stored under a url and version never changes:
+/// answers were given to its words.
+pub async fn load(tx: &Tx, from: &pb::Questionnaire) -> Result<(Action, FormId)> {
+    let draft = Model::draft(&tx.ctx, FormId::generate(), from)?;
+    let found = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
+    let known = match found.first() {
+        Some(id) => Entity::of(&tx.ctx).filter(Column::Id.eq(*id)).one(&tx.db).await?,
+        None => {
+            let select = Entity::of(&tx.ctx).filter(Column::Url.eq(&draft.url));
+            select.filter(Column::Version.eq(&draft.version)).one(&tx.db).await?
+        }
+    };
+    match known {
+        Some(known) if known.content_hash == draft.content_hash => Ok((Action::Unchanged, known.id)),
+        Some(_) => {
+            let why = "says something else than what is stored under its identifier, or its url and version";
+            Err(Error::invalid("questionnaire.json", format!("{why}; give it a new version")))
+        }
+        None => {
+            identifier::claim(tx, IDENTIFIED, draft.id.uuid(), &draft.identifiers.0).await?;
+            Ok((Action::Created, insert(tx, draft).await?.id))
+        }
+    }
 }
 
 async fn insert(tx: &Tx, row: Model) -> Result<Model> {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use caseward_api::{
     careplan::v1 as pb,
-    types::v1::{Identifier, IngestOutcome},
+    types::v1::{Identifier, IngestOutcome, ingest_outcome::Action},
 };
 use caseward_core::{Error, Name, Result, Violations, check};
 use caseward_store::{Resource, Tx};
@@ -19,7 +19,7 @@ use crate::{
     activity, care_plan,
     case::{Column, Entity, Model, PatientId, State},
     goal, identifier, member, problem,
-    questionnaire::Questionnaire,
+    form,
 };
 
 /// The names of the parts loaded so far, by the references that the bundle makes to them.
@@ -203,17 +203,18 @@ async fn home(tx: &Tx, patient: PatientId, problem: &pb::Problem) -> Result<Opti
     Ok(cases.into_iter().find(|case| !State::is_end(case.state)))
 }
 
-/// Says of each questionnaire what keeps it from being used; there is no place for one that could be yet.
-pub fn questionnaires(all: Vec<pb::Questionnaire>) -> Result<pb::IngestQuestionnairesResponse> {
+/// Stores each questionnaire, unless it is there. One that cannot be used costs that one only.
+pub async fn questionnaires(tx: Tx, all: Vec<pb::Questionnaire>) -> Result<pb::IngestQuestionnairesResponse> {
     check::within(all.len(), 1..=50).map_err(|why| Error::invalid("questionnaires", why))?;
-    let outcome = |from: pb::Questionnaire| {
-        refused(match Questionnaire::parse(&from.json) {
-            Err(violations) => violations,
-            Ok(_) => vec![caseward_core::Violation {
-                field: "questionnaire".to_owned(),
-                why: "questionnaires cannot be loaded yet".to_owned(),
-            }],
-        })
-    };
-    Ok(pb::IngestQuestionnairesResponse { outcomes: all.into_iter().map(outcome).collect() })
+    let mut outcomes = Vec::with_capacity(all.len());
+    for from in &all {
+        outcomes.push(match form::load(&tx, from).await {
+            Ok((action, id)) => {
+                IngestOutcome { action: action.into(), name: id.to_string(), violations: vec![] }
+            }
+            Err(Error::Invalid(violations)) => refused(violations),
+            Err(other) => return Err(other),
+        });
+    }
+    Ok(pb::IngestQuestionnairesResponse { outcomes })
 }

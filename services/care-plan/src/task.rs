@@ -233,7 +233,7 @@ impl Model {
             candidate_role: String::new(),
             priority: pb::task::Priority::Routine.into(),
             due_at: None,
-            stopped_at: case.paused_at.map(|since| since.max(now)),
+            stopped_at: case.paused_at.and(Some(now)),
             state: State::Ready,
             state_reason: String::new(),
             output: String::new(),

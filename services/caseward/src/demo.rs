@@ -34,7 +34,7 @@ pub async fn run(layers: Layers, args: Args) -> anyhow::Result<()> {
     println!("Caseward runs on http://{address}, with its data in {}.\n", folder.display());
 
     let door = Door::new(address, suite.process.verifier().clone());
-    let case = Story::new(&door)?.tell(&suite, &folder).await?;
+    let case = Story::new(&door)?.tell(&suite, &layers, &folder).await?;
 
     let sam = door.person("sam", "supervisor")?;
     if args.exit {
@@ -94,9 +94,9 @@ impl Story {
         })
     }
 
-    async fn tell(&self, suite: &Suite, folder: &Path) -> anyhow::Result<String> {
+    async fn tell(&self, suite: &Suite, layers: &Layers, folder: &Path) -> anyhow::Result<String> {
         chapter("The people");
-        let rosa = samples::load(suite, folder, &self.sam).await?;
+        let rosa = samples::load(suite, layers, folder, &self.sam).await?;
         println!("   Three patients, a daughter, two organizations and a service were loaded.");
 
         chapter("Identify and enrol");

@@ -91,6 +91,15 @@ pub async fn run(layers: &Layers, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Loads FHIR files into a suite of this process.
+pub async fn fhir_into(suite: &Suite, layers: &Layers, paths: Vec<PathBuf>) -> anyhow::Result<Report> {
+    let bearer = Bearer::new(None, &layers.common()?)?;
+    let mut services = Services::new(|name| suite.process.peer(name), bearer, Progress::new(true));
+    let mut report = Report::default();
+    load(Format::Fhir { paths }, "", &mut services, &mut report).await;
+    Ok(report)
+}
+
 /// Where a suite answers, if one does at the address that it would listen on.
 async fn running(layers: &Layers) -> anyhow::Result<Option<Uri>> {
     let caseward_gateway::Settings { listen, .. } = layers.section(caseward_gateway::NAME)?;

@@ -1,6 +1,9 @@
 //! The command line of Caseward.
 mod audit;
+mod demo;
+mod door;
 mod import;
+mod samples;
 mod serve;
 mod token;
 
@@ -26,6 +29,8 @@ struct Cli {
 enum Command {
     /// Serve the whole suite from this process (the default).
     Serve,
+    /// Play one person's case from identification to closure on a fresh data folder, then serve on.
+    Demo(demo::Args),
     /// Mint a token of the local issuer and print it.
     Token(token::Args),
     /// Load files into a running suite, or else into the data folder.
@@ -45,6 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let layers = caseward::settings(cli.config.as_deref())?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&layers).await,
+        Command::Demo(args) => demo::run(layers, args).await,
         Command::Token(args) => token::run(&layers, args).await,
         Command::Import(args) => import::run(&layers, args).await,
         Command::Config => {

@@ -3,6 +3,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 use caseward::Suite;
+use caseward_server::settings::Layers;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,10 +17,10 @@ const TOWN: &str = include_str!("../samples/town.json");
 const ROSA: &str = "https://caseward.dev/samples/patient%7Crosa";
 
 /// Loads the samples as any FHIR file is loaded, and answers the name of the patient whose case is told.
-pub async fn load(suite: &Suite, folder: &Path, supervisor: &Person) -> anyhow::Result<String> {
+pub async fn load(suite: &Suite, layers: &Layers, folder: &Path, supervisor: &Person) -> anyhow::Result<String> {
     let file = folder.join("town.json");
     fs::write(&file, TOWN)?;
-    let report = import::fhir(suite, &[file]).await?;
+    let report = import::fhir_into(suite, layers, vec![file]).await?;
     anyhow::ensure!(report.is_clean(), "the samples were not all taken: {:?}", report.failures);
     let found = supervisor.get(&format!("/v1/patients?identifier={ROSA}")).await?;
     let rosa = text(&found["patients"][0], "name").to_owned();

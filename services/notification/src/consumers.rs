@@ -1,11 +1,10 @@
 //! What the service does when others speak: it tells people, and keeps who may see whom.
 use std::sync::Arc;
 
-use caseward_api::access::v1::{RelationChanged, relation_changed};
-use caseward_core::{Error, Name as _, Result, Time, check, data};
+use caseward_core::{Name as _, Result};
 use caseward_events::{Consumer, Event};
-use caseward_store::{Basis, Resource, Tx, relation};
-use prost::Name as _;
+use caseward_server::relation;
+use caseward_store::{Resource, Tx};
 use sea_orm::{Condition, entity::prelude::*};
 
 use crate::{
@@ -80,41 +79,5 @@ async fn cancel(tx: &Tx, notice: &Notice) -> Result<()> {
 
 /// Keeps who is related to whom, as other services tell.
 pub(crate) fn relations() -> Consumer {
-    Consumer::new(
-        "notification.relations",
-        NAME,
-        [RelationChanged::full_name()],
-        |event, tx| async move {
-            match event.decode::<RelationChanged>()? {
-                Some(changed) => relate(&tx, event.occurred_at, changed).await,
-                None => Ok(()),
-            }
-        },
-    )
-}
-
-async fn relate(tx: &Tx, occurred_at: Time, changed: RelationChanged) -> Result<()> {
-    let unreadable = || Error::internal("a relation that does not read");
-    let source = changed.source.rsplit('/').next().and_then(|id| Uuid::try_parse(id).ok());
-    let period = data::period(&changed.period).map_err(|_| unreadable())?;
-    let basis = match check::known(changed.basis).map_err(|_| unreadable())? {
-        relation_changed::Basis::Unspecified => return Err(unreadable()),
-        relation_changed::Basis::Team => Basis::Team,
-        relation_changed::Basis::Registrar => Basis::Registrar,
-        relation_changed::Basis::Self_ => Basis::Patient,
-        relation_changed::Basis::Caregiver => Basis::Caregiver,
-        relation_changed::Basis::Emergency => Basis::Emergency,
-    };
-    let row = relation::Model {
-        // One source may grant a relation of each basis.
-        source: Uuid::from_u128(source.ok_or_else(unreadable)?.as_u128() ^ (basis as u128 + 1)),
-        organization: tx.ctx.organization(),
-        subject: changed.subject,
-        patient: message::PatientName::parse("patient", &changed.patient)?.uuid(),
-        basis,
-        starts_at: period.start.unwrap_or(occurred_at),
-        ends_at: period.end,
-        revision: changed.revision,
-    };
-    relation::put(tx, row).await
+    relation::consumer("notification.relations", NAME)
 }

@@ -110,6 +110,16 @@ pub async fn put(tx: &Tx, row: Model) -> Result<()> {
     }
 }
 
+/// The revision of the relation named by `key`, 0 where there is none.
+pub async fn revision(scope: &Scope, key: Uuid) -> Result<i64> {
+    let row = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Source.eq(key))
+        .one(&scope.db)
+        .await?;
+    Ok(row.map_or(0, |row| row.revision))
+}
+
 /// Every relation of `subject` to `patient` that holds now.
 pub async fn between(scope: &Scope, subject: &str, patient: Uuid) -> Result<Vec<Model>> {
     let now = scope.ctx.now();

@@ -42,7 +42,10 @@ impl IngestService for Ingest {
         &self,
         req: Request<pb::IngestQuestionnairesRequest>,
     ) -> Reply<pb::IngestQuestionnairesResponse> {
-        let (_, req) = Ctx::open(req)?;
-        Ok(Response::new(ingest::questionnaires(req.questionnaires)?))
+        let (ctx, req) = Ctx::open(req)?;
+        let all = req.questionnaires.clone();
+        let reply =
+            self.store.write(&ctx, &req, move |tx| ingest::questionnaires(tx, all.clone())).await?;
+        Ok(Response::new(reply))
     }
 }

@@ -131,3 +131,59 @@ async fn of_two_who_reassign_at_once_one_wins() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handoff_that_a_reassignment_overtook_moves_nothing_any_more() {
+    for world in worlds().await {
+        let (mut ana, mut sam) =
+            (world.caller("ana", "case_manager"), world.caller("sam", "supervisor"));
+        let mut ben = world.caller("ben", "case_manager");
+        let case = ana.enrolled().await;
+        let handoff =
+            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
+        let request = pb::ProposeHandoffRequest {
+            parent: case.name.clone(),
+            handoff: Some(handoff),
+            ..Default::default()
+        };
+        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        let patience = handoff.expire_time.unwrap().seconds - handoff.create_time.unwrap().seconds;
+        assert_eq!(patience, 72 * 3600);
+        let request = pb::ReassignCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            accountable: "cleo".to_owned(),
+            reason: "sudden illness".to_owned(),
+            ..Default::default()
+        };
+        sam.cases.reassign_case(request).await.unwrap();
+        let get = pb::GetHandoffRequest { name: handoff.name.clone() };
+        let handoff = sam.cases.get_handoff(get).await.unwrap().into_inner();
+        assert_eq!(handoff.state(), pb::handoff::State::Withdrawn);
+        let accept = pb::AcceptHandoffRequest {
+            name: handoff.name,
+            etag: handoff.etag,
+            ..Default::default()
+        };
+        let refused = ben.cases.accept_handoff(accept).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "nor does the receiver see the case any more");
+        assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "cleo");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_but_a_supervisor_reassigns() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let request = pb::ReassignCaseRequest {
+            name: case.name,
+            etag: case.etag,
+            accountable: "ben".to_owned(),
+            reason: "tired".to_owned(),
+            ..Default::default()
+        };
+        let refused = ana.cases.reassign_case(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+}

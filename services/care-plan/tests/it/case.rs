@@ -1,8 +1,12 @@
 //! Cases move as the model allows, and say so where it does not.
 use caseward_api::careplan::v1::{self as pb, case::State};
+use time::Duration;
 use tonic::Code;
 
-use crate::world::{patient, worlds};
+use crate::{
+    walk::Verb,
+    world::{patient, worlds},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_case_is_identified_contacted_and_enrolled() {
@@ -165,5 +169,98 @@ async fn the_timeline_and_a_stream_tell_everything_in_order() {
         let all = ana.cases.list_timeline(all).await.unwrap().into_inner().timeline;
         let told: Vec<&str> = all.iter().map(|entry| entry.event.as_str()).collect();
         assert_eq!(told, ["CASE_CREATED", "MEMBER_ADDED", "CASE_MOVED", "CASE_MOVED"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_step_happened_before_the_one_before_it() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.outreach().await;
+        let mut request = pb::EnrolCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            consent_statement: "said yes".to_owned(),
+            effective_time: Some((world.now() - Duration::hours(1)).into()),
+            ..Default::default()
+        };
+        let refused = ana.cases.enrol_case(request.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("effective_time"), "{}", refused.message());
+        world.advance(Duration::hours(5)).await;
+        let earlier = world.now() - Duration::hours(1);
+        request.effective_time = Some(earlier.into());
+        let case = ana.cases.enrol_case(request).await.unwrap().into_inner();
+        assert_eq!(case.enrolled_time, Some(earlier.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_sent_twice_is_taken_once() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.outreach().await;
+        let request = pb::WaitlistCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            request_id: uuid::Uuid::new_v4().to_string(),
+            reason: "no room".to_owned(),
+            ..Default::default()
+        };
+        let first = ana.cases.waitlist_case(request.clone()).await.unwrap().into_inner();
+        let again = ana.cases.waitlist_case(request.clone()).await.unwrap().into_inner();
+        assert_eq!(first, again);
+        let other = pb::WaitlistCaseRequest { reason: "another".to_owned(), ..request };
+        let refused = ana.cases.waitlist_case(other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_with_open_obligations_closes_only_where_they_are_waived() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.case_in(&world, State::Closing).await;
+        let task = pb::Task { title: "call".to_owned(), ..Default::default() };
+        let request = pb::CreateTaskRequest {
+            parent: case.name.clone(),
+            task: Some(task),
+            ..Default::default()
+        };
+        let task = sam.tasks.create_task(request).await.unwrap().into_inner();
+        let list =
+            pb::ListOpenObligationsRequest { parent: case.name.clone(), ..Default::default() };
+        let open = sam.cases.list_open_obligations(list).await.unwrap().into_inner();
+        assert_eq!(open.open_obligations[0].resource, task.name);
+        let mut close = pb::CloseCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            ..Default::default()
+        };
+        let refused = sam.cases.close_case(close.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        close.waiver = "the family calls themselves".to_owned();
+        let closed = sam.cases.close_case(close).await.unwrap().into_inner();
+        assert_eq!(closed.state(), State::Closed);
+        assert_eq!(closed.close_reason(), pb::case::CloseReason::GoalsMet);
+        let task = pb::GetTaskRequest { name: task.name };
+        let task = sam.tasks.get_task(task).await.unwrap().into_inner();
+        assert_eq!(task.state(), pb::task::State::Cancelled);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_is_opened_again_for_half_a_year_and_then_made_anew() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let (one, other) =
+            (sam.case_in(&world, State::Closed).await, sam.case_in(&world, State::Declined).await);
+        world.advance(Duration::days(179)).await;
+        let opened = sam.does(&world, Verb::Reopen, &one).await.unwrap();
+        assert_eq!((opened.state(), opened.reopened_from()), (State::Outreach, State::Closed));
+        world.advance(Duration::days(2)).await;
+        let refused = sam.does(&world, Verb::Reopen, &other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("make a new case"), "{}", refused.message());
     }
 }

@@ -1,9 +1,9 @@
 //! Tasks are claimed once, come due, and wait while their case is paused.
-use caseward_api::careplan::v1::{self as pb, task::State};
+use caseward_api::careplan::v1::{self as pb, case::State as Case, task::State};
 use time::Duration;
 use tonic::Code;
 
-use crate::world::worlds;
+use crate::{walk::Verb, world::worlds};
 
 fn task(title: &str) -> Option<pb::Task> {
     Some(pb::Task { title: title.to_owned(), ..Default::default() })
@@ -67,5 +67,45 @@ async fn the_worklist_shows_what_is_due_first_and_pages_without_loss() {
         let overdue = ana.tasks.list_worklist(overdue).await.unwrap().into_inner().items;
         assert_eq!(overdue.len(), 1);
         assert!(overdue[0].task.as_ref().unwrap().overdue);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_of_a_task_stands_while_its_case_is_paused() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.case_in(&world, Case::Active).await;
+        let due = |days| Some((world.now() + Duration::days(days)).into());
+        let parent = case.name.clone();
+        let create = |task: pb::Task| pb::CreateTaskRequest {
+            parent: parent.clone(),
+            task: Some(pb::Task { owner: "sam".to_owned(), ..task }),
+            ..Default::default()
+        };
+        let call = pb::Task { title: "call".to_owned(), due_time: due(2), ..Default::default() };
+        let call = sam.tasks.create_task(create(call)).await.unwrap().into_inner();
+        world.advance(Duration::days(1)).await;
+        let case = sam.does(&world, Verb::Pause, &case).await.unwrap();
+        world.advance(Duration::days(6)).await;
+        let visit = pb::Task { title: "visit".to_owned(), due_time: due(3), ..Default::default() };
+        let visit = sam.tasks.create_task(create(visit)).await.unwrap().into_inner();
+        world.advance(Duration::days(4)).await;
+
+        let mut read = async |name: &str| {
+            let request = pb::GetTaskRequest { name: name.to_owned() };
+            sam.tasks.get_task(request).await.unwrap().into_inner()
+        };
+        assert!(!read(&call.name).await.overdue && !read(&visit.name).await.overdue);
+        let mut other = world.caller("sam", "supervisor");
+        let late = pb::ListWorklistRequest { overdue_only: true, ..Default::default() };
+        let items = other.tasks.list_worklist(late).await.unwrap().into_inner().items;
+        assert!(items.is_empty(), "nothing is overdue while the clocks stand");
+
+        other.does(&world, Verb::Resume, &case).await.unwrap();
+        let seconds = |task: &pb::Task| task.due_time.unwrap().seconds;
+        assert_eq!(seconds(&read(&call.name).await) - seconds(&call), 10 * 86_400);
+        assert_eq!(seconds(&read(&visit.name).await) - seconds(&visit), 4 * 86_400);
+        world.advance(Duration::days(2)).await;
+        assert!(read(&call.name).await.overdue && !read(&visit.name).await.overdue);
     }
 }

@@ -6,6 +6,7 @@ use caseward_api::careplan::v1::{
     care_plan_service_client::CarePlanServiceClient, case_service_client::CaseServiceClient,
     ingest_service_client::IngestServiceClient,
     note_service_client::NoteServiceClient, task_service_client::TaskServiceClient,
+    relation_service_client::RelationServiceClient,
 };
 use caseward_core::{Clock, Time};
 use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
@@ -46,6 +47,7 @@ pub struct Caller {
     pub notes: NoteServiceClient<Channel>,
     pub assessments: AssessmentServiceClient<Channel>,
     pub ingest: IngestServiceClient<Channel>,
+    pub relations: RelationServiceClient<Channel>,
 }
 
 /// A world on each database of this machine.
@@ -85,7 +87,8 @@ impl World {
             tasks: TaskServiceClient::with_interceptor(peer.clone(), token.clone()),
             notes: NoteServiceClient::with_interceptor(peer.clone(), token.clone()),
             assessments: AssessmentServiceClient::with_interceptor(peer.clone(), token.clone()),
-            ingest: IngestServiceClient::with_interceptor(peer, token),
+            ingest: IngestServiceClient::with_interceptor(peer.clone(), token.clone()),
+            relations: RelationServiceClient::with_interceptor(peer, token),
         }
     }
 

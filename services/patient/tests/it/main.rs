@@ -9,6 +9,7 @@ static VERIFIER: std::sync::OnceLock<caseward_server::token::Verifier> = std::sy
 async fn start(dir: &std::path::Path) -> (Process, PatientServiceClient<Transport>) {
     let layers = Layers::load(None, &[caseward_patient::DEFAULTS]).unwrap();
     let layers = layers.with("data", dir.to_str().unwrap()).unwrap();
+    let layers = layers.with("peers.care_plan", "http://127.0.0.1:9").unwrap();
     let mut process = Process::new(layers.common().unwrap()).await.unwrap();
     caseward_patient::start(layers.section("patient").unwrap(), &mut process).await.unwrap();
     process.ready().unwrap();

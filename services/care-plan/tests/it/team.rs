@@ -1,0 +1,76 @@
+//! Who is on the care team sees the patient, from the moment they join to the moment they leave.
+use caseward_api::careplan::v1 as pb;
+use tonic::Code;
+
+use crate::world::{concept, worlds};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_sees_the_case_while_the_membership_lasts() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut ben = world.caller("ben", "care_team");
+        let mut patients = world.caller("service:patient", "service");
+        let case = ana.enrolled().await;
+        let get = pb::GetCaseRequest { name: case.name.clone() };
+        let check =
+            pb::CheckRelationRequest { subject: "ben".to_owned(), patient: case.patient.clone() };
+        assert_eq!(ben.cases.get_case(get.clone()).await.unwrap_err().code(), Code::NotFound);
+        let before = patients.relations.check_relation(check.clone()).await.unwrap().into_inner();
+        assert!(!before.related && before.bases.is_empty());
+
+        let member =
+            pb::Member { person: "ben".to_owned(), role: concept("Nurse"), ..Default::default() };
+        let request = pb::AddMemberRequest {
+            parent: case.name.clone(),
+            member: Some(member),
+            ..Default::default()
+        };
+        let member = ana.cases.add_member(request).await.unwrap().into_inner();
+        ben.cases.get_case(get.clone()).await.expect("a member sees the case");
+        let during = patients.relations.check_relation(check.clone()).await.unwrap().into_inner();
+        assert!(during.related);
+        assert!(member.name.ends_with(&during.bases[0].source), "the basis names the member");
+
+        let request = pb::EndMemberRequest {
+            name: member.name,
+            etag: member.etag,
+            reason: "moved".to_owned(),
+            ..Default::default()
+        };
+        ana.cases.end_member(request).await.unwrap();
+        assert_eq!(ben.cases.get_case(get).await.unwrap_err().code(), Code::NotFound);
+        let after = patients.relations.check_relation(check).await.unwrap().into_inner();
+        assert!(!after.related);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_services_ask_who_is_related_to_whom() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.case().await;
+        let check = pb::CheckRelationRequest { subject: "ana".to_owned(), patient: case.patient };
+        let refused = ana.relations.check_relation(check).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_accountable_cannot_leave_the_team() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let list = pb::ListMembersRequest { parent: case.name.clone(), ..Default::default() };
+        let members = ana.cases.list_members(list).await.unwrap().into_inner().members;
+        let manager = members
+            .into_iter()
+            .find(|one| one.role.as_ref().is_some_and(|role| role.text == "Case manager"))
+            .expect("the accountable person is a member");
+        assert_eq!(manager.person, "ana");
+        let request =
+            pb::EndMemberRequest { name: manager.name, etag: manager.etag, ..Default::default() };
+        let refused = ana.cases.end_member(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("hand the case over"), "{}", refused.message());
+    }
+}
