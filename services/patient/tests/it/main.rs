@@ -1,4 +1,6 @@
 //! The patient service through its client, in process.
+mod team;
+
 use caseward_api::patient::v1::{self as pb, patient_service_client::PatientServiceClient};
 use caseward_api::types::v1::HumanName;
 use caseward_server::{Process, Transport, settings::Layers};
