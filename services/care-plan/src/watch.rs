@@ -41,8 +41,10 @@ pub async fn case(
     tokio::spawn(async move {
         loop {
             let read = async {
-                let row = case::get(&scope, id).await?;
-                timeline::after(&scope, &row, last, BATCH).await
+                let entries = timeline::after(&scope, &row, last, BATCH).await?;
+                // Asked last: an entry of the change that ended the right is not told any more.
+                case::get(&scope, id).await?;
+                Ok(entries)
             };
             let entries = match read.await {
                 Ok(entries) => entries,
