@@ -245,7 +245,9 @@ pub async fn load(tx: &Tx, from: &pb::Questionnaire) -> Result<(Action, FormId)>
         }
     };
     match known {
-        Some(known) if known.content_hash == draft.content_hash => Ok((Action::Unchanged, known.id)),
+        Some(known) if known.content_hash == draft.content_hash => {
+            Ok((Action::Unchanged, known.id))
+        }
         Some(_) => {
             let why = "says something else than what is stored under its identifier, or its url and version";
             Err(Error::invalid("questionnaire.json", format!("{why}; give it a new version")))

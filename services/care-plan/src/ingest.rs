@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use caseward_api::{
     careplan::v1 as pb,
-    types::v1::{Identifier, IngestOutcome, ingest_outcome::Action},
+    types::v1::{Identifier, IngestOutcome},
 };
 use caseward_core::{Error, Name, Result, Violations, check};
 use caseward_store::{Resource, Tx};
@@ -18,8 +18,7 @@ use self::part::{Loaded, lost, refused};
 use crate::{
     activity, care_plan,
     case::{Column, Entity, Model, PatientId, State},
-    goal, identifier, member, problem,
-    form,
+    form, goal, identifier, member, problem,
 };
 
 /// The names of the parts loaded so far, by the references that the bundle makes to them.
@@ -204,7 +203,10 @@ async fn home(tx: &Tx, patient: PatientId, problem: &pb::Problem) -> Result<Opti
 }
 
 /// Stores each questionnaire, unless it is there. One that cannot be used costs that one only.
-pub async fn questionnaires(tx: Tx, all: Vec<pb::Questionnaire>) -> Result<pb::IngestQuestionnairesResponse> {
+pub async fn questionnaires(
+    tx: Tx,
+    all: Vec<pb::Questionnaire>,
+) -> Result<pb::IngestQuestionnairesResponse> {
     check::within(all.len(), 1..=50).map_err(|why| Error::invalid("questionnaires", why))?;
     let mut outcomes = Vec::with_capacity(all.len());
     for from in &all {

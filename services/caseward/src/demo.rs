@@ -62,14 +62,22 @@ fn fresh(data: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn invite(address: std::net::SocketAddr, token: &str, case: &str) {
-    println!("\nIt goes on serving on http://{address} until you stop it (Ctrl-C). A supervisor's token, good for an hour:");
+    println!(
+        "\nIt goes on serving on http://{address} until you stop it (Ctrl-C). A supervisor's token, good for an hour:"
+    );
     println!("\n  export TOKEN={token}\n");
     println!("Three calls to try:\n");
     println!("  # REST");
-    println!("  curl -H \"authorization: Bearer $TOKEN\" 'http://{address}/v1/patients?pageSize=50'\n");
+    println!(
+        "  curl -H \"authorization: Bearer $TOKEN\" 'http://{address}/v1/patients?pageSize=50'\n"
+    );
     println!("  # gRPC, by reflection");
-    println!("  npx @bufbuild/buf curl --http2-prior-knowledge -H \"authorization: Bearer $TOKEN\" \\");
-    println!("    -d '{{\"name\":\"{case}\"}}' http://{address}/caseward.careplan.v1.CaseService/GetCase\n");
+    println!(
+        "  npx @bufbuild/buf curl --http2-prior-knowledge -H \"authorization: Bearer $TOKEN\" \\"
+    );
+    println!(
+        "    -d '{{\"name\":\"{case}\"}}' http://{address}/caseward.careplan.v1.CaseService/GetCase\n"
+    );
     println!("  # a stream: what happens to the case from now on, one JSON line each");
     println!("  curl -N -H \"authorization: Bearer $TOKEN\" http://{address}/v1/{case}:watch");
 }
@@ -123,13 +131,17 @@ impl Story {
     async fn identify(&self, rosa: &str) -> anyhow::Result<String> {
         let case = self
             .sam
-            .post("/v1/cases", json!({"patient": rosa, "title": "Heart failure, two stays in hospital",
-                "programme": "complex care", "source": "discharge list", "acuity": "ACUITY_HIGH"}))
+            .post(
+                "/v1/cases",
+                json!({"patient": rosa, "title": "Heart failure, two stays in hospital",
+                "programme": "complex care", "source": "discharge list", "acuity": "ACUITY_HIGH"}),
+            )
             .await?;
         let name = text(&case, "name").to_owned();
         let case = self.step(&self.sam, &name, "startOutreach", json!({})).await?;
         told("Sam finds Rosa on the discharge list and opens her case", &case);
-        let attempt = json!({"attempt": {"mode": "CONTACT_MODE_PHONE", "outcome": "OUTCOME_NO_ANSWER"}});
+        let attempt =
+            json!({"attempt": {"mode": "CONTACT_MODE_PHONE", "outcome": "OUTCOME_NO_ANSWER"}});
         self.step(&self.sam, &name, "recordContactAttempt", attempt).await?;
         told("He calls: no answer", &case);
         self.advance(hours(26)).await?;
@@ -143,7 +155,9 @@ impl Story {
     async fn assess(&self, case: &str) -> anyhow::Result<()> {
         let forms = self.ana.get("/v1/questionnaires?pageSize=50").await?;
         let phq9 = forms["questionnaires"].as_array().and_then(|all| {
-            all.iter().find(|form| text(form, "url").contains("phq-9")).map(|form| text(form, "name").to_owned())
+            all.iter()
+                .find(|form| text(form, "url").contains("phq-9"))
+                .map(|form| text(form, "name").to_owned())
         });
         let phq9 = phq9.context("the PHQ-9 ships with the product")?;
         let path = format!("/v1/{case}/assessments");
@@ -159,12 +173,15 @@ impl Story {
         let done = self.step(&self.ana, &name, "complete", answers).await?;
         let score = &done["scores"][0];
         println!("   Ana asks the PHQ-9: {} of 27, {}.", score["value"], text(score, "band"));
-        println!("   Item 9 was not \"not at all\": a task was raised at once, whatever the total.");
+        println!(
+            "   Item 9 was not \"not at all\": a task was raised at once, whatever the total."
+        );
         self.worklist(&self.ana, "Ana").await
     }
 
     async fn plan(&self, case: &str) -> anyhow::Result<String> {
-        let problem = json!({"code": {"text": "Weight rises between visits"}, "priority": "PRIORITY_HIGH"});
+        let problem =
+            json!({"code": {"text": "Weight rises between visits"}, "priority": "PRIORITY_HIGH"});
         let problem = self.ana.post(&format!("/v1/{case}/problems"), problem).await?;
         let plan = json!({"title": "At home, and out of hospital", "problems": [problem["name"]]});
         let plan = self.ana.post(&format!("/v1/{case}/carePlans"), plan).await?;
@@ -202,11 +219,17 @@ impl Story {
         let luz = samples::first_related(&self.ana, rosa).await?;
         let body = json!({"subject": "luz", "etag": self.etag(&self.sam, &luz).await?});
         self.sam.patch(&format!("/v1/{luz}?updateMask=subject"), body).await?;
-        println!("   Before: Luz, the daughter, asks for her mother's record: {}.", self.sees(rosa).await);
+        println!(
+            "   Before: Luz, the daughter, asks for her mother's record: {}.",
+            self.sees(rosa).await
+        );
         let scope = json!({"scope": {"topics": ["TOPIC_SCHEDULE", "TOPIC_PLAN", "TOPIC_MESSAGES"],
             "channels": ["CHANNEL_INBOX"], "legalBasis": "LEGAL_BASIS_PATIENT_PERMISSION"}});
         self.step(&self.ana, &luz, "grantScope", scope).await?;
-        println!("   Rosa lets her daughter see schedule, plan and messages. Now: {}.", self.sees(rosa).await);
+        println!(
+            "   Rosa lets her daughter see schedule, plan and messages. Now: {}.",
+            self.sees(rosa).await
+        );
         Ok(())
     }
 
@@ -232,8 +255,11 @@ impl Story {
         let note = self.step(&self.ana, text(&note, "name"), "sign", json!({})).await?;
         let more = json!({"text": "It was the left shoe.", "reason": "left out"});
         self.step(&self.ana, text(&note, "name"), "amend", more).await?;
-        println!("   Ana calls, writes a note, signs it, and adds to it; what was signed stays as it was.");
-        let progress = json!({"progress": {"achievement": "ACHIEVEMENT_IMPROVING", "note": "five of seven"}});
+        println!(
+            "   Ana calls, writes a note, signs it, and adds to it; what was signed stays as it was."
+        );
+        let progress =
+            json!({"progress": {"achievement": "ACHIEVEMENT_IMPROVING", "note": "five of seven"}});
         self.step(&self.ana, &goal, "recordProgress", progress).await?;
         println!("   The goal is improving.");
         let list = self.ana.get(&format!("/v1/{case}/tasks?pageSize=100")).await?;
@@ -250,9 +276,12 @@ impl Story {
     }
 
     async fn hand_over(&self, case: &str) -> anyhow::Result<()> {
-        let handoff = json!({"to": "ben", "reason": "Ana goes on leave", "summary": "Ask about the scale first."});
+        let handoff = json!({"handoff": {"to": "ben", "reason": "Ana goes on leave", "summary": "Ask about the scale first."}});
         let handoff = self.ana.post(&format!("/v1/{case}/handoffs:propose"), handoff).await?;
-        println!("   Ana asks Ben to take over. {} is accountable still.", self.accountable(case, None).await?);
+        println!(
+            "   Ana asks Ben to take over. {} is accountable still.",
+            self.accountable(case, None).await?
+        );
         self.settle().await?;
         self.inbox(&self.ben, "Ben").await?;
         self.advance(hours(5)).await?;
@@ -263,13 +292,19 @@ impl Story {
 
     async fn adjust(&self, case: &str, plan: &str) -> anyhow::Result<()> {
         self.advance(hours(24 * 14)).await?;
-        let draft = self.step(&self.ben, plan, "revise", json!({"reason": "she wants to cook again"})).await?;
+        let draft = self
+            .step(&self.ben, plan, "revise", json!({"reason": "she wants to cook again"}))
+            .await?;
         let draft = text(&draft, "name").to_owned();
         let goal = json!({"description": {"text": "Cook twice a week with little salt"}});
         self.ben.post(&format!("/v1/{draft}/goals"), goal).await?;
         let diff = self.ben.get(&format!("/v1/{draft}:diff")).await?;
         for change in diff["changes"].as_array().into_iter().flatten() {
-            println!("   Two weeks later Ben revises the plan: {} \"{}\".", text(change, "action"), text(change, "description"));
+            println!(
+                "   Two weeks later Ben revises the plan: {} \"{}\".",
+                text(change, "action"),
+                text(change, "description")
+            );
         }
         self.step(&self.ben, &draft, "submit", json!({})).await?;
         let approved = self.step(&self.sam, &draft, "approve", json!({})).await?;
@@ -318,9 +353,17 @@ impl Story {
     }
 
     /// Takes a step with the version that the resource has now.
-    async fn step(&self, who: &Person, name: &str, verb: &str, mut body: Value) -> anyhow::Result<Value> {
+    async fn step(
+        &self,
+        who: &Person,
+        name: &str,
+        verb: &str,
+        mut body: Value,
+    ) -> anyhow::Result<Value> {
         body["etag"] = self.etag(who, name).await?.into();
-        who.post(&format!("/v1/{name}:{verb}"), body).await.with_context(|| format!("{verb} {name}"))
+        who.post(&format!("/v1/{name}:{verb}"), body)
+            .await
+            .with_context(|| format!("{verb} {name}"))
     }
 
     async fn etag(&self, who: &Person, name: &str) -> anyhow::Result<String> {
@@ -371,7 +414,11 @@ impl Story {
         for item in list["items"].as_array().into_iter().flatten() {
             let task = &item["task"];
             let late = if task["overdue"] == true { ", overdue" } else { "" };
-            println!("   On {name}'s worklist: \"{}\", due {}{late}", text(task, "title"), text(task, "dueTime"));
+            println!(
+                "   On {name}'s worklist: \"{}\", due {}{late}",
+                text(task, "title"),
+                text(task, "dueTime")
+            );
         }
         Ok(())
     }
@@ -382,7 +429,10 @@ fn chapter(title: &str) {
 }
 
 fn told(what: &str, resource: &Value) {
-    println!("   {what} ({}).", text(resource, "state").trim_start_matches("STATE_").to_lowercase().replace('_', " "));
+    println!(
+        "   {what} ({}).",
+        text(resource, "state").trim_start_matches("STATE_").to_lowercase().replace('_', " ")
+    );
 }
 
 fn hours(n: i64) -> String {

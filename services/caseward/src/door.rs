@@ -82,7 +82,8 @@ impl Person {
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))?;
-        let reply = self.door.client.request(request).await.with_context(|| format!("calling {path}"))?;
+        let reply =
+            self.door.client.request(request).await.with_context(|| format!("calling {path}"))?;
         let status = reply.status();
         let bytes = reply.into_body().collect().await?.to_bytes();
         let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();

@@ -92,7 +92,11 @@ pub async fn run(layers: &Layers, args: Args) -> anyhow::Result<()> {
 }
 
 /// Loads FHIR files into a suite of this process.
-pub async fn fhir_into(suite: &Suite, layers: &Layers, paths: Vec<PathBuf>) -> anyhow::Result<Report> {
+pub async fn fhir_into(
+    suite: &Suite,
+    layers: &Layers,
+    paths: Vec<PathBuf>,
+) -> anyhow::Result<Report> {
     let bearer = Bearer::new(None, &layers.common()?)?;
     let mut services = Services::new(|name| suite.process.peer(name), bearer, Progress::new(true));
     let mut report = Report::default();

@@ -17,7 +17,12 @@ const TOWN: &str = include_str!("../samples/town.json");
 const ROSA: &str = "https://caseward.dev/samples/patient%7Crosa";
 
 /// Loads the samples as any FHIR file is loaded, and answers the name of the patient whose case is told.
-pub async fn load(suite: &Suite, layers: &Layers, folder: &Path, supervisor: &Person) -> anyhow::Result<String> {
+pub async fn load(
+    suite: &Suite,
+    layers: &Layers,
+    folder: &Path,
+    supervisor: &Person,
+) -> anyhow::Result<String> {
     let file = folder.join("town.json");
     fs::write(&file, TOWN)?;
     let report = import::fhir_into(suite, layers, vec![file]).await?;

@@ -4,9 +4,8 @@ use std::{convert::Infallible, time::Duration};
 use caseward_api::careplan::v1::{
     self as pb, assessment_service_client::AssessmentServiceClient,
     care_plan_service_client::CarePlanServiceClient, case_service_client::CaseServiceClient,
-    ingest_service_client::IngestServiceClient,
-    note_service_client::NoteServiceClient, task_service_client::TaskServiceClient,
-    relation_service_client::RelationServiceClient,
+    ingest_service_client::IngestServiceClient, note_service_client::NoteServiceClient,
+    relation_service_client::RelationServiceClient, task_service_client::TaskServiceClient,
 };
 use caseward_core::{Clock, Time};
 use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
