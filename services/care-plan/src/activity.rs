@@ -200,7 +200,7 @@ impl Resource for Entity {
 }
 
 /// The fields that a caller may set, as the mask names them.
-const WRITABLE: [&str; 12] = [
+pub const WRITABLE: [&str; 12] = [
     "identifiers",
     "code",
     "description",
@@ -257,7 +257,7 @@ impl Model {
     }
 
     /// Takes `fields` from the wire: the one place where each is named, checked and mapped.
-    fn take(&mut self, fields: &[&str], from: &pb::Activity) -> Result<()> {
+    pub fn take(&mut self, fields: &[&str], from: &pb::Activity) -> Result<()> {
         let mut bad = Violations::default();
         for field in fields {
             let path = &format!("activity.{field}");
@@ -413,7 +413,7 @@ pub async fn create(tx: Tx, plan: care_plan::CarePlanName, from: pb::Activity) -
 }
 
 /// Refuses goals that are not of the same plan.
-async fn known_goals(scope: &Scope, row: &Model) -> Result<()> {
+pub async fn known_goals(scope: &Scope, row: &Model) -> Result<()> {
     if row.goals.0.is_empty() {
         return Ok(());
     }
@@ -660,7 +660,7 @@ fn emit(tx: &Tx, row: &Model, step: Step) {
     }
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
+pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
     tx.log(Transition {
         entity: row.id.uuid(),
         name: row.name(),
@@ -680,7 +680,7 @@ fn names(row: &Model) -> (String, String, String) {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         let state = match Wire::try_from(number) {
             Ok(Wire::NotStarted) => State::NotStarted,
             Ok(Wire::Scheduled) => State::Scheduled,

@@ -193,7 +193,7 @@ impl Resource for Entity {
 }
 
 /// The fields that a caller may set, as the mask names them.
-const WRITABLE: [&str; 7] =
+pub const WRITABLE: [&str; 7] =
     ["identifiers", "title", "description", "categories", "problems", "period", "review_due_time"];
 
 impl Model {
@@ -242,7 +242,7 @@ impl Model {
     }
 
     /// Takes `fields` from the wire: the one place where each is named, checked and mapped.
-    fn take(&mut self, fields: &[&str], from: &pb::CarePlan) -> Result<()> {
+    pub fn take(&mut self, fields: &[&str], from: &pb::CarePlan) -> Result<()> {
         let mut bad = Violations::default();
         for field in fields {
             let path = &format!("care_plan.{field}");
@@ -771,7 +771,7 @@ fn emit(tx: &Tx, of: &case::Model, row: &Model, step: Step, at: Time) {
     }
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
+pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
     tx.log(Transition {
         entity: row.id.uuid(),
         name: row.name(),
@@ -809,7 +809,7 @@ pub async fn base(scope: &Scope, revised: &Model, base: &str) -> Result<Model> {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         let state = match Wire::try_from(number) {
             Ok(Wire::Draft) => State::Draft,
             Ok(Wire::InReview) => State::InReview,

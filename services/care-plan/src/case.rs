@@ -243,7 +243,7 @@ impl Resource for Entity {
 }
 
 /// The fields that a caller may set, as the mask names them. The patient is set once.
-const WRITABLE: [&str; 7] =
+pub const WRITABLE: [&str; 7] =
     ["identifiers", "title", "reason", "programme", "source", "acuity", "identified_time"];
 
 impl Model {

@@ -214,7 +214,7 @@ impl Achievement {
         Self::ALL.iter().position(|one| *one == self).unwrap_or_default() as i32
     }
 
-    fn from_number(number: i32) -> Option<Self> {
+    pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.get(usize::try_from(number).ok().filter(|n| *n > 0)?).copied()
     }
 
@@ -275,7 +275,7 @@ impl Resource for Entity {
 }
 
 /// The fields that a caller may set, as the mask names them.
-const WRITABLE: [&str; 9] = [
+pub const WRITABLE: [&str; 9] = [
     "identifiers",
     "description",
     "statement",
@@ -324,7 +324,7 @@ impl Model {
     }
 
     /// Takes `fields` from the wire: the one place where each is named, checked and mapped.
-    fn take(&mut self, fields: &[&str], from: &pb::Goal) -> Result<()> {
+    pub fn take(&mut self, fields: &[&str], from: &pb::Goal) -> Result<()> {
         let mut bad = Violations::default();
         for field in fields {
             let path = &format!("goal.{field}");
@@ -649,7 +649,7 @@ pub async fn observe(
     Ok(row)
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str) {
+pub fn log(tx: &Tx, row: &Model, from: &'static str) {
     tx.log(Transition {
         entity: row.id.uuid(),
         name: row.name(),
@@ -668,7 +668,7 @@ fn names(row: &Model) -> (String, String, String) {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         let state = match Wire::try_from(number) {
             Ok(Wire::Proposed) => State::Proposed,
             Ok(Wire::Accepted) => State::Accepted,

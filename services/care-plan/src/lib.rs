@@ -10,6 +10,7 @@ mod goal;
 mod grpc;
 mod handoff;
 mod identifier;
+mod ingest;
 mod lace;
 mod member;
 mod migrations;
@@ -28,8 +29,8 @@ mod worklist;
 
 use caseward_api::careplan::v1::{
     care_plan_service_server::CarePlanServiceServer, case_service_server::CaseServiceServer,
-    note_service_server::NoteServiceServer, relation_service_server::RelationServiceServer,
-    task_service_server::TaskServiceServer,
+    ingest_service_server::IngestServiceServer, note_service_server::NoteServiceServer,
+    relation_service_server::RelationServiceServer, task_service_server::TaskServiceServer,
 };
 use caseward_events::Handler;
 use caseward_server::{
@@ -58,6 +59,7 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
     let relations = grpc::relation::Relations { store: store.clone() };
     let plans = grpc::care_plan::CarePlans { store: store.clone() };
     let tasks = grpc::task::Tasks { store: store.clone() };
+    let ingest = grpc::ingest::Ingest { store: store.clone() };
     let notes = grpc::note::Notes { store: store.clone() };
     let service = Service::new(NAME, Some(store))
         .with(CaseServiceServer::new(cases))
@@ -65,6 +67,7 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         .with(CarePlanServiceServer::new(plans))
         .with(TaskServiceServer::new(tasks))
         .with(NoteServiceServer::new(notes))
+        .with(IngestServiceServer::new(ingest))
         .on_timer(Handler::new(handoff::EXPIRY, |timer, tx| async move {
             handoff::fire_expiry(&tx, timer.subject.into()).await
         }))

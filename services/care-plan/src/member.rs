@@ -199,6 +199,14 @@ pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     Ok(row)
 }
 
+/// Stores a row that a load changed, with its history and the relation that it grants.
+pub async fn amend(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    relate(tx, case, &row).await?;
+    timeline::add(tx, case, "MEMBER_UPDATED", row.name()).await?;
+    Ok(row)
+}
+
 /// Makes `person` a member in `role`, unless they are.
 pub async fn ensure(tx: &Tx, case: &case::Model, person: &str, role: &str) -> Result<()> {
     if current(tx, case.id, person, role).await?.is_empty() {

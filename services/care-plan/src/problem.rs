@@ -128,7 +128,7 @@ impl Resource for Entity {
 }
 
 /// The fields that a caller may set, as the mask names them.
-const WRITABLE: [&str; 10] = [
+pub const WRITABLE: [&str; 10] = [
     "identifiers",
     "code",
     "categories",
@@ -249,18 +249,7 @@ pub async fn list(
 }
 
 fn wanted(states: &[i32]) -> Result<Vec<State>> {
-    states
-        .iter()
-        .map(|state| match Wire::try_from(*state) {
-            Ok(Wire::Active) => Ok(State::Active),
-            Ok(Wire::Inactive) => Ok(State::Inactive),
-            Ok(Wire::Resolved) => Ok(State::Resolved),
-            Ok(Wire::EnteredInError) => Ok(State::EnteredInError),
-            Ok(Wire::Unspecified) | Err(_) => {
-                Err(Error::invalid("states", "holds a value that is not known"))
-            }
-        })
-        .collect()
+    states.iter().map(|state| State::known(*state)).collect()
 }
 
 /// Refuses `problems` that are not of `case`.
@@ -352,7 +341,7 @@ pub async fn step(
     Ok(row)
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str) {
+pub fn log(tx: &Tx, row: &Model, from: &'static str) {
     tx.log(Transition {
         entity: row.id.uuid(),
         name: row.name(),
@@ -363,7 +352,7 @@ fn log(tx: &Tx, row: &Model, from: &'static str) {
     });
 }
 
-fn changed(tx: &Tx, row: &Model, changed_fields: Vec<String>) {
+pub fn changed(tx: &Tx, row: &Model, changed_fields: Vec<String>) {
     let (problem, case, patient) = names(row);
     let state = Wire::from(row.state).into();
     let event = pb::ProblemChanged {
@@ -382,6 +371,21 @@ fn names(row: &Model) -> (String, String, String) {
 }
 
 // === wire ===
+
+impl State {
+    /// The state that a list asks for.
+    pub fn known(number: i32) -> Result<Self> {
+        match Wire::try_from(number) {
+            Ok(Wire::Active) => Ok(State::Active),
+            Ok(Wire::Inactive) => Ok(State::Inactive),
+            Ok(Wire::Resolved) => Ok(State::Resolved),
+            Ok(Wire::EnteredInError) => Ok(State::EnteredInError),
+            Ok(Wire::Unspecified) | Err(_) => {
+                Err(Error::invalid("states", "holds a value that is not known"))
+            }
+        }
+    }
+}
 
 impl From<State> for Wire {
     fn from(state: State) -> Self {

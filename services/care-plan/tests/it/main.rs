@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod accountability;
 mod case;
+mod ingest;
 mod plan;
 mod task;
 mod world;

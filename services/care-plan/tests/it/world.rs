@@ -3,8 +3,8 @@ use std::{convert::Infallible, time::Duration};
 
 use caseward_api::careplan::v1::{
     self as pb, care_plan_service_client::CarePlanServiceClient,
-    case_service_client::CaseServiceClient, note_service_client::NoteServiceClient,
-    task_service_client::TaskServiceClient,
+    case_service_client::CaseServiceClient, ingest_service_client::IngestServiceClient,
+    note_service_client::NoteServiceClient, task_service_client::TaskServiceClient,
 };
 use caseward_core::{Clock, Time};
 use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
@@ -43,6 +43,7 @@ pub struct Caller {
     pub plans: CarePlanServiceClient<Channel>,
     pub tasks: TaskServiceClient<Channel>,
     pub notes: NoteServiceClient<Channel>,
+    pub ingest: IngestServiceClient<Channel>,
 }
 
 /// A world on each database of this machine.
@@ -80,7 +81,8 @@ impl World {
             cases: CaseServiceClient::with_interceptor(peer.clone(), token.clone()),
             plans: CarePlanServiceClient::with_interceptor(peer.clone(), token.clone()),
             tasks: TaskServiceClient::with_interceptor(peer.clone(), token.clone()),
-            notes: NoteServiceClient::with_interceptor(peer, token),
+            notes: NoteServiceClient::with_interceptor(peer.clone(), token.clone()),
+            ingest: IngestServiceClient::with_interceptor(peer, token),
         }
     }
 
