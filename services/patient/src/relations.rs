@@ -7,18 +7,24 @@ use uuid::Uuid;
 
 use crate::patient::PatientId;
 
-/// Lets `subject` see `patient` for a time, here at once and elsewhere by event. `source` is the resource that says
-/// so; it grants each basis once, and what it said before is replaced.
-pub async fn grant(
-    tx: &Tx,
-    patient: PatientId,
-    subject: &str,
-    basis: Basis,
-    source: Uuid,
-    name: String,
-    period: Period,
-) -> Result<()> {
-    let revision = tx.ctx.now().micros();
+/// What a resource says about who may see its patient. It says each basis of one subject at a time.
+#[derive(Debug)]
+pub struct Grant<'a> {
+    pub patient: PatientId,
+    pub subject: &'a str,
+    pub basis: Basis,
+    /// The id of the resource.
+    pub source: Uuid,
+    /// The name of the resource.
+    pub name: String,
+    /// The revision of the resource: what it said at an earlier one is replaced.
+    pub revision: i64,
+    pub period: Period,
+}
+
+/// Lets a subject see a patient for a time, here at once and elsewhere by event.
+pub async fn grant(tx: &Tx, grant: Grant<'_>) -> Result<()> {
+    let Grant { patient, subject, basis, source, name, revision, period } = grant;
     let (wire, salt) = match basis {
         Basis::Team => (relation_changed::Basis::Team, 1),
         Basis::Registrar => (relation_changed::Basis::Registrar, 2),
@@ -26,8 +32,9 @@ pub async fn grant(
         Basis::Caregiver => (relation_changed::Basis::Caregiver, 4),
         Basis::Emergency => (relation_changed::Basis::Emergency, 5),
     };
+    let source = key(source, salt);
     let row = relation::Model {
-        source: key(source, salt),
+        source,
         organization: tx.ctx.organization(),
         subject: subject.to_owned(),
         patient: patient.uuid(),
@@ -45,7 +52,7 @@ pub async fn grant(
         revision,
         source: name,
     };
-    tx.emit(format!("{patient}/relations/{}", key(source, salt)), revision, &event);
+    tx.emit(format!("{patient}/relations/{source}"), revision, &event);
     Ok(())
 }
 
@@ -58,9 +65,11 @@ fn key(source: Uuid, salt: u128) -> Uuid {
 /// Keeps what another service said about a relation.
 pub async fn apply(event: Event, tx: Tx) -> Result<()> {
     let Some(said) = event.decode::<RelationChanged>()? else { return Ok(()) };
-    // What this service said itself comes back to it.
-    let Ok(relation_changed::Basis::Team) = relation_changed::Basis::try_from(said.basis) else {
-        return Ok(());
+    let basis = match relation_changed::Basis::try_from(said.basis) {
+        Ok(relation_changed::Basis::Team) => Basis::Team,
+        Ok(relation_changed::Basis::Emergency) => Basis::Emergency,
+        // What this service said itself comes back to it.
+        _ => return Ok(()),
     };
     let patient: PatientId = Name::parse("patient", &said.patient)?;
     let source = said.source.rsplit('/').next().and_then(|id| Uuid::try_parse(id).ok());
@@ -72,7 +81,7 @@ pub async fn apply(event: Event, tx: Tx) -> Result<()> {
         organization: event.organization,
         subject: said.subject,
         patient: patient.uuid(),
-        basis: Basis::Team,
+        basis,
         starts_at: moment(period.start)?.unwrap_or(event.occurred_at),
         ends_at: moment(period.end)?,
         revision: said.revision,
