@@ -116,6 +116,23 @@ async fn a_consent_moves_by_the_verbs_of_its_state_and_by_no_other() {
 }
 
 #[tokio::test]
+async fn every_service_is_told_when_a_consent_is_given_and_when_it_is_taken_back() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let patient = patient(&mut ana).await;
+        let mut consent = draft(&mut ana, &patient.name, release()).await;
+        for verb in ["propose", "activate", "revoke"] {
+            consent = step(&mut ana, verb, &consent).await.unwrap().into_inner();
+        }
+        let given = world.told::<pb::ConsentActivated>().await;
+        assert_eq!((given.len(), &given[0].consent), (1, &consent.name));
+        let taken = world.told::<pb::ConsentRevoked>().await;
+        assert_eq!((taken.len(), taken[0].effective_time), (1, consent.revoke_time));
+        assert_eq!((taken[0].r#type(), &taken[0].patient), (Type::Release, &patient.name));
+    }
+}
+
+#[tokio::test]
 async fn only_a_draft_is_rewritten_and_only_as_it_was_last_seen() {
     for world in worlds().await {
         let mut ana = world.caller("ana", "case_manager");
@@ -152,6 +169,8 @@ async fn a_consent_ends_with_its_period_and_not_before() {
             let request = pb::GetConsentRequest { name: consent.name.clone() };
             assert_eq!(sue.get_consent(request).await.unwrap().into_inner().state(), state);
         }
+        let told = world.told::<pb::ConsentExpired>().await;
+        assert_eq!(told.iter().map(|told| &told.consent).collect::<Vec<_>>(), [&consent.name]);
     }
 }
 

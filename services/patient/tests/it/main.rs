@@ -5,4 +5,5 @@ mod caregiver;
 mod consent;
 mod load;
 mod record;
+mod relation;
 mod world;

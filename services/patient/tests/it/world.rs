@@ -1,13 +1,19 @@
-//! A patient service with callers, at a time of its own.
-use std::time::Duration;
+//! A patient service with callers, beside another service, at a time of its own.
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use caseward_api::{
     patient::v1::{self as pb, patient_service_client::PatientServiceClient},
     types::v1::{Concept, HumanName, Identifier},
 };
-use caseward_core::{Clock, Time};
-use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
+use caseward_core::{Clock, Ctx, Time};
+use caseward_events::{Consumer, Event};
+use caseward_server::{LOCAL_ORGANIZATION, Process, Service, Transport, settings::Layers};
+use caseward_store::{Store, Tx};
 use caseward_testkit::{Database, databases};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tempfile::TempDir;
 use tonic::{
     Code, Request, Response, Status,
@@ -18,12 +24,33 @@ use tonic::{
 /// When every test begins.
 pub const START: &str = "2026-03-02T14:00:00Z";
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the other service listens to.
+const EVENTS: [&str; 4] = [
+    "caseward.access.v1.RelationChanged",
+    "caseward.patient.v1.ConsentActivated",
+    "caseward.patient.v1.ConsentRevoked",
+    "caseward.patient.v1.ConsentExpired",
+];
+
 pub type Caller = PatientServiceClient<InterceptedService<Transport, Token>>;
 
 pub struct World {
     pub process: Process,
+    /// What the patient service told the other.
+    heard: Arc<Mutex<Vec<Event>>>,
+    other: Store,
     _database: Database,
     _data: TempDir,
+}
+
+/// The tables that every service has.
+struct Tables;
+impl MigratorTrait for Tables {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        caseward_store::migrations::all()
+    }
 }
 
 #[derive(Clone)]
@@ -53,10 +80,25 @@ impl World {
         let layers = layers.with("data", data.path().to_str().unwrap()).unwrap();
         let layers = layers.with("patient.database", database.url.clone()).unwrap();
         let layers = layers.with("clock.simulated_start", START).unwrap();
-        let mut process = Process::new(layers.common().unwrap()).await.unwrap();
+        let common = layers.common().unwrap();
+        let other = common.database("care_plan", "").unwrap();
+        let other = Store::open::<Tables>(&other).await.unwrap();
+        let mut process = Process::new(common).await.unwrap();
+        let heard = Arc::new(Mutex::new(vec![]));
+        let ears = heard.clone();
+        let consumer = Consumer::new(
+            "care_plan.test",
+            "care_plan",
+            EVENTS.map(str::to_owned),
+            move |event, _| {
+                ears.lock().unwrap().push(event);
+                async { Ok(()) }
+            },
+        );
+        process.serve(Service::new("care_plan", Some(other.clone())).consume(consumer)).unwrap();
         caseward_patient::start(layers.section("patient").unwrap(), &mut process).await.unwrap();
         process.ready().unwrap();
-        World { process, _database: database, _data: data }
+        World { process, heard, other, _database: database, _data: data }
     }
 
     pub fn caller(&self, subject: &str, role: &str) -> Caller {
@@ -71,10 +113,32 @@ impl World {
         self.process.clock.now()
     }
 
+    /// The events of one kind that were told so far, in their order.
+    pub async fn told<E: prost::Message + prost::Name + Default>(&self) -> Vec<E> {
+        self.process.settle().settle(PATIENCE).await.unwrap();
+        let heard = self.heard.lock().unwrap();
+        heard.iter().filter_map(|event| event.decode().unwrap()).collect()
+    }
+
+    /// Tells an event in the name of the other service, and waits until it is heard.
+    pub async fn tell<E>(&self, about: &str, revision: i64, event: E)
+    where
+        E: prost::Message + prost::Name + Clone + 'static,
+    {
+        let ctx = Ctx::task("care_plan", "test", LOCAL_ORGANIZATION, self.process.clock.clone());
+        let about = about.to_owned();
+        let work = move |tx: Tx| {
+            tx.emit(&about, revision, &event);
+            async { Ok(()) }
+        };
+        self.other.task(&ctx, work).await.unwrap();
+        self.process.settle().settle(PATIENCE).await.unwrap();
+    }
+
     /// Plays time forward; what comes due on the way fires.
     pub async fn advance(&self, by: time::Duration) {
         let to = self.now() + by;
-        self.process.settle().advance(to, Duration::from_secs(20)).await.unwrap();
+        self.process.settle().advance(to, PATIENCE).await.unwrap();
     }
 }
 
