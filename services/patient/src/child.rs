@@ -17,6 +17,8 @@ pub trait Child: Resource {
     type Wire: Clone;
     /// The kind among identifiers.
     const IDENTIFIED: &'static str;
+    /// The field of a load that holds the resources.
+    const LOADED: &'static str;
     /// The column of the patient.
     const PATIENT: Self::Column;
 
@@ -26,6 +28,22 @@ pub trait Child: Resource {
     fn identifiers(row: &Self::Model) -> &[Identifier];
     /// `before` with what `draft` says.
     fn merged(before: &Self::Model, draft: Self::Model) -> Self::Model;
+    /// What a load says besides, of a row that may be known already.
+    fn loaded(
+        _before: Option<&Self::Model>,
+        _draft: &mut Self::Model,
+        _from: &Self::Wire,
+    ) -> Result<()> {
+        Ok(())
+    }
+    /// What is to be kept in step with a row that was loaded.
+    fn settle(_tx: &Tx, _row: &Self::Model) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+    /// Refuses a row that names what is not there.
+    fn verify(_tx: &Tx, _row: &Self::Model) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
     /// Tells others that a row was made or changed.
     fn tell(tx: &Tx, row: &Self::Model, changed_fields: Vec<String>);
 }
@@ -53,6 +71,7 @@ pub async fn create<E: Child>(tx: Tx, patient: PatientId, from: E::Wire) -> Resu
 }
 
 async fn insert<E: Child>(tx: &Tx, row: E::Model) -> Result<E::Model> {
+    E::verify(tx, &row).await?;
     let row = caseward_store::insert::<E>(tx, row).await?;
     identifier::claim(tx, E::IDENTIFIED, E::id(&row), E::identifiers(&row)).await?;
     E::tell(tx, &row, vec![]);
@@ -72,6 +91,7 @@ where
     if row == before {
         return Ok(before);
     }
+    E::verify(tx, &row).await?;
     let row = caseward_store::update::<E>(tx, row).await?;
     if E::identifiers(&row) != E::identifiers(&before) {
         identifier::release(tx, E::IDENTIFIED, E::id(&row)).await?;
@@ -89,7 +109,7 @@ pub async fn ingest<E: Child>(
 where
     E::Model: PartialEq,
 {
-    check::within(members.len(), 1..=200).map_err(|why| Error::invalid("members", why))?;
+    check::within(members.len(), 1..=200).map_err(|why| Error::invalid(E::LOADED, why))?;
     let mut outcomes = Vec::with_capacity(members.len());
     for (patient, from) in members {
         outcomes.push(match ingest_one::<E>(&tx, &patient, from).await {
@@ -118,23 +138,31 @@ where
 {
     let patient = patient_named(tx, patient).await?;
     let from = from.ok_or_else(|| Error::invalid(E::IDENTIFIED, "is required"))?;
-    let draft = E::draft(tx, patient, &from)?;
+    let mut draft = E::draft(tx, patient, &from)?;
     let field = || format!("{}.identifiers", E::IDENTIFIED);
     if E::identifiers(&draft).is_empty() {
         return Err(Error::invalid(field(), "a loaded resource needs at least one"));
     }
     match identifier::find(tx, E::IDENTIFIED, E::identifiers(&draft)).await?[..] {
-        [] => Ok((Action::Created, E::name(&insert::<E>(tx, draft).await?))),
+        [] => {
+            E::loaded(None, &mut draft, &from)?;
+            let row = insert::<E>(tx, draft).await?;
+            E::settle(tx, &row).await?;
+            Ok((Action::Created, E::name(&row)))
+        }
         [id] => {
             let before = get::<E>(tx, (patient, id.into())).await.map_err(|error| match error {
                 Error::NotFound(_) => Error::invalid(field(), "belong to somebody else's record"),
                 other => other,
             })?;
+            E::loaded(Some(&before), &mut draft, &from)?;
             let row = E::merged(&before, draft);
             if row == before {
                 return Ok((Action::Unchanged, E::name(&before)));
             }
-            Ok((Action::Updated, E::name(&store::<E>(tx, before, row, vec![]).await?)))
+            let row = store::<E>(tx, before, row, vec![]).await?;
+            E::settle(tx, &row).await?;
+            Ok((Action::Updated, E::name(&row)))
         }
         _ => Err(Error::invalid(field(), "belong to more than one record")),
     }

@@ -1,7 +1,9 @@
 //! Consents: what a patient agreed to, from when until when, and that they may take it back.
+mod state;
+
 use caseward_api::patient::v1::{self as pb, consent::State as Wire};
 use caseward_core::{
-    Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check,
+    Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Concept, Identifier, Json, Period},
 };
 use caseward_store::{Resource, Scope, Transition, Tx, relation, timer};
@@ -13,6 +15,8 @@ use crate::{
     patient::{self, PatientId},
     related_person,
 };
+
+pub use state::{State, Step};
 
 #[derive(Debug)]
 pub struct Consent;
@@ -52,69 +56,6 @@ pub struct Model {
     pub revision: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
-#[sea_orm(rs_type = "String", db_type = "Text")]
-pub enum State {
-    #[sea_orm(string_value = "DRAFT")]
-    Draft,
-    #[sea_orm(string_value = "PROPOSED")]
-    Proposed,
-    #[sea_orm(string_value = "ACTIVE")]
-    Active,
-    #[sea_orm(string_value = "INACTIVE")]
-    Inactive,
-    #[sea_orm(string_value = "REJECTED")]
-    Rejected,
-    #[sea_orm(string_value = "ENTERED_IN_ERROR")]
-    EnteredInError,
-}
-
-/// What may be done to a consent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Propose,
-    Activate,
-    Reject,
-    Revoke,
-    Expire,
-    EnterInError,
-}
-
-impl Machine for State {
-    type Step = Step;
-    const STEPS: &'static [Step] = &[
-        Step::Propose,
-        Step::Activate,
-        Step::Reject,
-        Step::Revoke,
-        Step::Expire,
-        Step::EnterInError,
-    ];
-
-    fn after(self, step: Step) -> Option<State> {
-        match (self, step) {
-            (State::Draft, Step::Propose) => Some(State::Proposed),
-            (State::Proposed, Step::Activate) => Some(State::Active),
-            (State::Proposed, Step::Reject) => Some(State::Rejected),
-            (State::Active, Step::Revoke | Step::Expire) => Some(State::Inactive),
-            (State::EnteredInError, Step::EnterInError) => None,
-            (_, Step::EnterInError) => Some(State::EnteredInError),
-            _ => None,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            State::Draft => "DRAFT",
-            State::Proposed => "PROPOSED",
-            State::Active => "ACTIVE",
-            State::Inactive => "INACTIVE",
-            State::Rejected => "REJECTED",
-            State::EnteredInError => "ENTERED_IN_ERROR",
-        }
-    }
-}
-
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
@@ -130,7 +71,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_beyond_scope(ctx, Column::Patient))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -226,6 +167,7 @@ impl Child for Entity {
     type Kind = Consent;
     type Wire = pb::Consent;
     const IDENTIFIED: &'static str = "consent";
+    const LOADED: &'static str = "consents";
     const PATIENT: Column = Column::Patient;
 
     fn draft(tx: &Tx, patient: PatientId, from: &pb::Consent) -> Result<Model> {
@@ -254,12 +196,6 @@ impl Child for Entity {
             revision: 1,
         };
         row.take(&[&["type"][..], &WRITABLE].concat(), from)?;
-        // What another system recorded keeps its state; a caller's own begins as a draft.
-        if tx.ctx.may("import.write") && from.state != 0 {
-            row.state = State::known(from.state)?;
-            row.activated_at =
-                (row.state == State::Active).then_some(row.period.0.start.unwrap_or(now));
-        }
         Ok(row)
     }
 
@@ -271,12 +207,52 @@ impl Child for Entity {
         Model {
             id: before.id,
             author: before.author.clone(),
+            state_reason: before.state_reason.clone(),
             activated_at: before.activated_at.or(draft.activated_at),
             revoked_at: before.revoked_at,
             created_at: before.created_at,
             updated_at: before.updated_at,
             revision: before.revision,
             ..draft
+        }
+    }
+
+    /// What another system recorded keeps its state, unless that would undo what was decided here: a consent that was
+    /// taken back stays so.
+    fn loaded(before: Option<&Model>, draft: &mut Model, from: &pb::Consent) -> Result<()> {
+        draft.state = match (State::known(from.state), before) {
+            (Ok(said), Some(before)) if !before.state.reaches(said) => {
+                let why = format!("cannot become {} from {}", said.label(), before.state.label());
+                return Err(Error::invalid("consent.state", why));
+            }
+            (Ok(said), _) => said,
+            (Err(_), Some(before)) if from.state == 0 => before.state,
+            (Err(_), None) if from.state == 0 => State::Draft,
+            (Err(_), _) => return Err(Error::invalid("consent.state", "is not known")),
+        };
+        if before.is_some_and(|before| before.kind != draft.kind) {
+            return Err(Error::invalid("consent.type", "never changes"));
+        }
+        if draft.state == State::Active {
+            draft.activated_at = Some(draft.period.0.start.unwrap_or(draft.created_at));
+        }
+        Ok(())
+    }
+
+    async fn settle(tx: &Tx, row: &Model) -> Result<()> {
+        await_expiry(tx, row).await
+    }
+
+    async fn verify(tx: &Tx, row: &Model) -> Result<()> {
+        if row.grantor == row.patient.to_string() {
+            return Ok(());
+        }
+        let name = Name::parse("consent.grantor", &row.grantor)?;
+        match child::get::<related_person::Entity>(tx, name).await {
+            Err(Error::NotFound(_)) => {
+                Err(Error::invalid("consent.grantor", "is not a related person of the patient"))
+            }
+            found => found.map(|_| ()),
         }
     }
 
@@ -368,6 +344,14 @@ pub async fn fire_expiry(tx: &Tx, id: ConsentId) -> Result<()> {
     Ok(())
 }
 
+/// Sets the timer of a consent that holds until some time.
+async fn await_expiry(tx: &Tx, row: &Model) -> Result<()> {
+    match row.period.0.end {
+        Some(end) if row.state == State::Active => timer::set(tx, EXPIRY, row.id.uuid(), end).await,
+        _ => timer::clear(tx, EXPIRY, row.id.uuid()).await,
+    }
+}
+
 async fn moved(
     tx: &Tx,
     mut row: Model,
@@ -386,12 +370,7 @@ async fn moved(
         _ => {}
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    match row.period.0.end {
-        Some(end) if row.state == State::Active => {
-            timer::set(tx, EXPIRY, row.id.uuid(), end).await?
-        }
-        _ => timer::clear(tx, EXPIRY, row.id.uuid()).await?,
-    }
+    await_expiry(tx, &row).await?;
     tx.log(Transition {
         entity: row.id.uuid(),
         name: name.clone(),
@@ -423,36 +402,6 @@ async fn moved(
 }
 
 // === wire ===
-
-impl State {
-    /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
-        match Wire::try_from(number) {
-            Ok(Wire::Draft) => Ok(State::Draft),
-            Ok(Wire::Proposed) => Ok(State::Proposed),
-            Ok(Wire::Active) => Ok(State::Active),
-            Ok(Wire::Inactive) => Ok(State::Inactive),
-            Ok(Wire::Rejected) => Ok(State::Rejected),
-            Ok(Wire::EnteredInError) => Ok(State::EnteredInError),
-            Ok(Wire::Unspecified) | Err(_) => {
-                Err(Error::invalid("states", "holds a value that is not known"))
-            }
-        }
-    }
-}
-
-impl From<State> for Wire {
-    fn from(state: State) -> Self {
-        match state {
-            State::Draft => Wire::Draft,
-            State::Proposed => Wire::Proposed,
-            State::Active => Wire::Active,
-            State::Inactive => Wire::Inactive,
-            State::Rejected => Wire::Rejected,
-            State::EnteredInError => Wire::EnteredInError,
-        }
-    }
-}
 
 impl From<Model> for pb::Consent {
     fn from(row: Model) -> Self {

@@ -62,7 +62,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_beyond_scope(ctx, Column::Patient))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -163,6 +163,7 @@ impl Child for Entity {
     type Kind = Coverage;
     type Wire = pb::Coverage;
     const IDENTIFIED: &'static str = "coverage";
+    const LOADED: &'static str = "coverages";
     const PATIENT: Column = Column::Patient;
 
     fn draft(tx: &Tx, patient: PatientId, from: &pb::Coverage) -> Result<Model> {

@@ -3,19 +3,18 @@ use caseward_api::{
     Verb,
     patient::v1::{self as pb, patient_service_server::PatientService},
 };
-use caseward_core::{Ctx, Error, Name, Page};
+use caseward_core::{Ctx, Name, Page};
 use caseward_store::Store;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use crate::{access, child, consent, coverage, patient, preference, related_person, team::Teams};
+use crate::{access, child, consent, coverage, patient, preference, related_person};
 
 type Reply<T> = Result<Response<T>, Status>;
 
 #[derive(Debug)]
 pub struct Patients {
     pub store: Store,
-    pub teams: Teams,
 }
 
 impl Patients {
@@ -43,13 +42,7 @@ impl Patients {
 impl PatientService for Patients {
     async fn get_patient(&self, req: Request<pb::GetPatientRequest>) -> Reply<pb::Patient> {
         let (ctx, req) = Ctx::open(req)?;
-        let (scope, id) = (self.store.read(&ctx), Name::parse("name", &req.name)?);
-        let row = match patient::get(&scope, id).await {
-            Err(Error::NotFound(_)) if self.teams.learn(&ctx, id).await? => {
-                patient::get(&scope, id).await?
-            }
-            known => known?,
-        };
+        let row = patient::get(&self.store.read(&ctx), Name::parse("name", &req.name)?).await?;
         Ok(Response::new(row.into()))
     }
 

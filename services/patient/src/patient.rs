@@ -143,7 +143,7 @@ impl Model {
         for field in WRITABLE.into_iter().chain(["subject"]) {
             row.take(field, from, now, &mut bad);
         }
-        vouched(ctx, from, &mut bad);
+        vouched(ctx, None, &from.subject, &mut bad);
         bad.finish()?;
         Ok(row)
     }
@@ -203,8 +203,8 @@ impl Model {
 
 /// Who a patient signs in as opens the record to that subject, so those who see all patients say it: anybody else
 /// could make themselves the patient.
-fn vouched(ctx: &Ctx, from: &pb::Patient, bad: &mut Violations) {
-    if !from.subject.is_empty() && ctx.caller.reach != Reach::Organization {
+fn vouched(ctx: &Ctx, before: Option<&str>, subject: &str, bad: &mut Violations) {
+    if before.unwrap_or_default() != subject && ctx.caller.reach != Reach::Organization {
         bad.add("patient.subject", "is set by a supervisor or an integration");
     }
 }
@@ -264,9 +264,8 @@ pub async fn create(tx: Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
     identifier::claim(&tx, identifier::PATIENT, row.id.uuid(), &row.identifiers.0).await?;
     let period = Period { start: Some(tx.ctx.now()), end: Some(tx.ctx.now() + REGISTRATION) };
-    let (subject, name) = (tx.ctx.subject().to_owned(), row.id.to_string());
-    relations::grant(&tx, row.id, &subject, Basis::Registrar, row.id.uuid(), name, period).await?;
-    relate_subject(&tx, &row).await?;
+    relate(&tx, &row, tx.ctx.subject(), Basis::Registrar, period).await?;
+    relate_subject(&tx, &row, None).await?;
     tx.log(Transition {
         entity: row.id.uuid(),
         name: row.id.to_string(),
@@ -293,7 +292,7 @@ pub async fn update(tx: Tx, id: PatientId, from: pb::Patient, mask: FieldMask) -
     for field in fields {
         row.take(field, &from, tx.ctx.now(), &mut bad);
         if field == "subject" {
-            vouched(&tx.ctx, &from, &mut bad);
+            vouched(&tx.ctx, before.subject.as_deref(), &from.subject, &mut bad);
         }
     }
     bad.finish()?;
@@ -312,7 +311,7 @@ async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
         identifier::claim(tx, identifier::PATIENT, row.id.uuid(), &row.identifiers.0).await?;
     }
     if row.subject != before.subject {
-        relate_subject(tx, &row).await?;
+        relate_subject(tx, &row, before.subject).await?;
     }
     let event =
         pb::PatientUpdated { patient: row.id.to_string(), revision: row.revision, changed_fields };
@@ -369,12 +368,22 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
     }
 }
 
-/// The patient reaches their own record with the subject with which they sign in.
-async fn relate_subject(tx: &Tx, row: &Model) -> Result<()> {
-    let Some(subject) = &row.subject else { return Ok(()) };
-    let period = Period { start: Some(tx.ctx.now()), end: None };
-    relations::grant(tx, row.id, subject, Basis::Patient, row.id.uuid(), row.id.to_string(), period)
-        .await
+/// The patient reaches their own record with the subject with which they sign in, and with no former one.
+async fn relate_subject(tx: &Tx, row: &Model, former: Option<String>) -> Result<()> {
+    let now = tx.ctx.now();
+    let (subject, end) = match (&row.subject, former) {
+        (Some(subject), _) => (subject.clone(), None),
+        (None, Some(former)) => (former, Some(now)),
+        (None, None) => return Ok(()),
+    };
+    relate(tx, row, &subject, Basis::Patient, Period { start: Some(now), end }).await
+}
+
+async fn relate(tx: &Tx, row: &Model, subject: &str, basis: Basis, period: Period) -> Result<()> {
+    let (patient, source, name) = (row.id, row.id.uuid(), row.id.to_string());
+    let revision = row.revision;
+    let grant = relations::Grant { patient, subject, basis, source, name, revision, period };
+    relations::grant(tx, grant).await
 }
 
 // === wire ===

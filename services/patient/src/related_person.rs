@@ -8,7 +8,7 @@ use caseward_core::{
 };
 use caseward_store::{Basis, Resource, Tx, relation};
 use prost_types::FieldMask;
-use sea_orm::entity::prelude::*;
+use sea_orm::{Condition, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -75,9 +75,12 @@ impl Resource for Entity {
             clippy::disallowed_methods,
             reason = "the one place where a query of related persons begins"
         )]
-        Self::find()
-            .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+        Self::find().filter(Column::Organization.eq(ctx.organization())).filter(
+            // A caregiver sees themselves, not who else is close to the patient.
+            Condition::any().add(relation::visible_beyond_scope(ctx, Column::Patient)).add(
+                relation::visible(ctx, Column::Patient).add(Column::Subject.eq(ctx.subject())),
+            ),
+        )
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -157,6 +160,7 @@ impl Child for Entity {
     type Kind = RelatedPerson;
     type Wire = pb::RelatedPerson;
     const IDENTIFIED: &'static str = "related_person";
+    const LOADED: &'static str = "related_persons";
     const PATIENT: Column = Column::Patient;
 
     fn draft(tx: &Tx, patient: PatientId, from: &pb::RelatedPerson) -> Result<Model> {
@@ -201,6 +205,11 @@ impl Child for Entity {
         }
     }
 
+    /// A load may say with which subject they sign in; their scope is theirs with it.
+    async fn settle(tx: &Tx, row: &Model) -> Result<()> {
+        open(tx, row).await
+    }
+
     fn tell(tx: &Tx, row: &Model, changed_fields: Vec<String>) {
         let (related_person, patient, revision) =
             (Entity::name(row), row.patient.to_string(), row.revision);
@@ -220,14 +229,13 @@ pub async fn update(
     let fields = check::masked(&mask, &WRITABLE);
     let mut row = before.clone();
     row.take(&fields, &from, tx.ctx.now())?;
-    let moved = row.subject != before.subject;
     let former = before.clone();
     let fields = fields.into_iter().map(str::to_owned).collect();
     let row = child::store::<Entity>(&tx, before, row, fields).await?;
-    if moved {
-        // Whoever signed in as them before sees nothing any more.
-        close(&tx, &former).await?;
-        open(&tx, &row).await?;
+    match &row.subject {
+        subject if *subject == former.subject => {}
+        Some(_) => open(&tx, &row).await?,
+        None => close(&tx, &Model { revision: row.revision, ..former }).await?,
     }
     Ok(row)
 }
@@ -320,10 +328,19 @@ pub async fn revoke(
     Ok(row)
 }
 
-/// Lets the person see the patient for as long as their scope says.
+/// Lets the person see the patient for as long as their scope says. Whoever signed in as them before does no more:
+/// the row is one relation.
 async fn open(tx: &Tx, row: &Model) -> Result<()> {
     match &row.scope {
-        Some(Json(scope)) if scope.revoked_at.is_none() => relate(tx, row, scope.period).await,
+        Some(Json(scope)) if scope.revoked_at.is_none() => {
+            if row.subject.as_deref() == Some(tx.ctx.subject()) {
+                return Err(Error::precondition(
+                    "OWN_SCOPE",
+                    "nobody lets themselves see a patient",
+                ));
+            }
+            relate(tx, row, scope.period).await
+        }
         _ => Ok(()),
     }
 }
@@ -337,8 +354,16 @@ async fn close(tx: &Tx, row: &Model) -> Result<()> {
 
 async fn relate(tx: &Tx, row: &Model, period: Period) -> Result<()> {
     let Some(subject) = &row.subject else { return Ok(()) };
-    let (source, name) = (row.id.uuid(), Entity::name(row));
-    relations::grant(tx, row.patient, subject, Basis::Caregiver, source, name, period).await
+    let grant = relations::Grant {
+        patient: row.patient,
+        subject,
+        basis: Basis::Caregiver,
+        source: row.id.uuid(),
+        name: Entity::name(row),
+        revision: row.revision,
+        period,
+    };
+    relations::grant(tx, grant).await
 }
 
 // === wire ===

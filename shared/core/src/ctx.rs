@@ -124,9 +124,9 @@ impl Ctx {
         self.caller.roles.iter().any(|held| held == role)
     }
 
-    /// Whether the caller holds `permission`.
+    /// Whether the caller holds `permission`, or every one of its noun.
     pub fn may(&self, permission: &str) -> bool {
-        self.caller.permissions.iter().any(|held| held == permission)
+        covers(&self.caller.permissions, permission)
     }
 
     /// How long somebody still waits.
@@ -143,5 +143,23 @@ impl fmt::Debug for Caller {
             .field("subject", &self.subject)
             .field("roles", &self.roles)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether one of `held` is `needed`, or covers its noun as `noun.*` does.
+fn covers(held: &[String], needed: &str) -> bool {
+    let noun = needed.split_once('.').map_or(needed, |(noun, _)| noun);
+    held.iter().any(|held| held == needed || held.strip_suffix(".*") == Some(noun))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_covers_its_noun_and_no_other() {
+        let held = ["cases.*".to_owned(), "patients.read".to_owned()];
+        assert!(covers(&held, "cases.write") && covers(&held, "patients.read"));
+        assert!(!covers(&held, "patients.write") && !covers(&held, "cases2.read"));
     }
 }

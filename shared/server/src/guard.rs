@@ -15,7 +15,7 @@ use tracing::{Instrument, warn};
 
 use crate::{
     deadline,
-    policy::{self, Method, Methods, Roles},
+    policy::{Method, Methods, Roles},
     telemetry::{self, Calls, code_name},
     token::{self, Verifier},
 };
@@ -148,7 +148,7 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
             record: Arc::new(Record::open(method.path).traced(trace)),
             deadline,
         };
-        if !policy::covers(&ctx.caller.permissions, &method.permission) {
+        if !ctx.may(&method.permission) {
             if method.phi {
                 guard.audit(&ctx, Entry::whole(&ctx, code_name(Code::PermissionDenied))).await?;
             }

@@ -146,12 +146,6 @@ impl Roles {
     }
 }
 
-/// Whether one of `held` is `needed`, or covers its noun.
-pub fn covers(held: &[String], needed: &str) -> bool {
-    let noun = needed.split_once('.').map_or(needed, |(noun, _)| noun);
-    held.iter().any(|held| held == needed || held.strip_suffix(".*") == Some(noun))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,12 +153,5 @@ mod tests {
     #[test]
     fn every_method_of_the_contracts_names_a_permission() {
         assert!(Methods::get().unwrap().iter().count() > 0);
-    }
-
-    #[test]
-    fn a_star_covers_its_noun_and_no_other() {
-        let held = ["cases.*".to_owned(), "patients.read".to_owned()];
-        assert!(covers(&held, "cases.write") && covers(&held, "patients.read"));
-        assert!(!covers(&held, "patients.write") && !covers(&held, "cases2.read"));
     }
 }

@@ -59,6 +59,15 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// Restricts a query to the patients whom `ctx` may see, where `column` holds the patient's id.
 pub fn visible(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
+    visible_if(ctx, column, Condition::all())
+}
+
+/// Restricts a query to the patients of whom `ctx` may see what no caregiver's scope covers.
+pub fn visible_beyond_scope(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
+    visible_if(ctx, column, Condition::all().add(Column::Basis.ne(Basis::Caregiver)))
+}
+
+fn visible_if(ctx: &Ctx, column: impl ColumnTrait, wanted: Condition) -> Condition {
     match ctx.caller.reach {
         Reach::Organization => Condition::all(),
         Reach::Related => {
@@ -72,6 +81,7 @@ pub fn visible(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
                 .cond_where(
                     Condition::any().add(Column::EndsAt.is_null()).add(Column::EndsAt.gt(now)),
                 )
+                .cond_where(wanted)
                 .to_owned();
             Condition::all().add(column.in_subquery(related))
         }

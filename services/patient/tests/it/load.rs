@@ -1,0 +1,145 @@
+//! Loads: found by identifier, the same twice, and one that is bad costs itself only.
+use caseward_api::{
+    patient::v1::{
+        self as pb,
+        consent::{State, Type},
+    },
+    types::v1::{IngestOutcome, ingest_outcome::Action},
+};
+use tonic::Code;
+
+use crate::world::{Caller, code, concept, identifier, person, worlds};
+
+fn actions(outcomes: &[IngestOutcome]) -> Vec<Action> {
+    outcomes.iter().map(IngestOutcome::action).collect()
+}
+
+async fn patients(caller: &mut Caller, family: &str) -> Vec<IngestOutcome> {
+    let patient = |family, number| pb::Patient {
+        names: person(family),
+        identifiers: identifier(number),
+        ..Default::default()
+    };
+    let nobody = pb::Patient { names: person("Nobody"), ..Default::default() };
+    let patients = vec![patient(family, "1"), nobody, patient("Lamb", "2")];
+    let request = pb::IngestPatientsRequest { patients, ..Default::default() };
+    caller.ingest_patients(request).await.unwrap().into_inner().outcomes
+}
+
+const WHOSE: &str = "patients?identifier=urn:test:mrn|1";
+
+async fn consent(caller: &mut Caller, state: State) -> IngestOutcome {
+    let consent = pb::Consent {
+        r#type: Type::Release.into(),
+        state: state.into(),
+        identifiers: identifier("c"),
+        ..Default::default()
+    };
+    let consents = vec![pb::PatientConsent { patient: WHOSE.to_owned(), consent: Some(consent) }];
+    let request = pb::IngestConsentsRequest { consents, ..Default::default() };
+    caller.ingest_consents(request).await.unwrap().into_inner().outcomes.remove(0)
+}
+
+#[tokio::test]
+async fn patients_loaded_twice_are_unchanged_and_what_is_new_is_taken() {
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        let (made, kept, bad) = (Action::Created, Action::Unchanged, Action::Failed);
+        assert_eq!(actions(&patients(&mut hub, "Byron").await), [made, bad, made]);
+        assert_eq!(actions(&patients(&mut hub, "Byron").await), [kept, bad, kept]);
+        let outcomes = patients(&mut hub, "King").await;
+        assert_eq!(actions(&outcomes), [Action::Updated, bad, kept]);
+        assert_eq!(outcomes[1].violations[0].field, "patient.identifiers");
+
+        let mut ana = world.caller("ana", "case_manager");
+        let request = pb::IngestPatientsRequest::default();
+        assert_eq!(code(ana.ingest_patients(request).await), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test]
+async fn what_is_loaded_below_a_patient_finds_them_by_identifier() {
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        patients(&mut hub, "Byron").await;
+        let coverage = |patient: &str, member_id: &str| pb::PatientCoverage {
+            patient: patient.to_owned(),
+            coverage: Some(pb::Coverage {
+                payer_display: "Medicaid".to_owned(),
+                member_id: member_id.to_owned(),
+                identifiers: identifier("v"),
+                ..Default::default()
+            }),
+        };
+        let related_person = pb::RelatedPerson {
+            relationships: vec![concept("daughter")],
+            identifiers: identifier("r"),
+            ..Default::default()
+        };
+        let related_persons = vec![pb::PatientRelatedPerson {
+            patient: WHOSE.to_owned(),
+            related_person: Some(related_person),
+        }];
+        let people = pb::IngestRelatedPersonsRequest { related_persons, ..Default::default() };
+        let rounds = [
+            ("9", Action::Created, Action::Created),
+            ("9", Action::Unchanged, Action::Unchanged),
+            ("10", Action::Updated, Action::Unchanged),
+        ];
+        for (member_id, of_coverage, of_person) in rounds {
+            let coverages = vec![
+                coverage(WHOSE, member_id),
+                coverage("patients?identifier=urn:test:mrn|404", member_id),
+                coverage("patients?identifier=urn:test:mrn|2", member_id),
+            ];
+            let request = pb::IngestCoveragesRequest { coverages, ..Default::default() };
+            let outcomes = hub.ingest_coverages(request).await.unwrap().into_inner().outcomes;
+            assert_eq!(actions(&outcomes), [of_coverage, Action::Failed, Action::Failed]);
+            assert_eq!(outcomes[1].violations[0].field, "patient");
+            assert_eq!(outcomes[2].violations[0].field, "coverage.identifiers");
+            let outcomes = hub.ingest_related_persons(people.clone()).await.unwrap();
+            assert_eq!(actions(&outcomes.into_inner().outcomes), [of_person]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_loaded_consent_keeps_its_state_and_one_that_was_taken_back_stays_so() {
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        patients(&mut hub, "Byron").await;
+        let first = consent(&mut hub, State::Active).await;
+        assert_eq!(first.action(), Action::Created);
+        assert_eq!(consent(&mut hub, State::Active).await.action(), Action::Unchanged);
+        // A source that does not say where it stands does not change where it stands.
+        assert_eq!(consent(&mut hub, State::Unspecified).await.action(), Action::Unchanged);
+
+        let mut sue = world.caller("sue", "supervisor");
+        let name = first.name;
+        let get = pb::GetConsentRequest { name: name.clone() };
+        let held = sue.get_consent(get.clone()).await.unwrap().into_inner();
+        assert_eq!(held.state(), State::Active);
+        let request = pb::RevokeConsentRequest { name, etag: held.etag, ..Default::default() };
+        sue.revoke_consent(request).await.unwrap();
+        let refused = consent(&mut hub, State::Active).await;
+        assert_eq!(refused.action(), Action::Failed);
+        assert_eq!(refused.violations[0].field, "consent.state");
+        assert_eq!(consent(&mut hub, State::Inactive).await.action(), Action::Unchanged);
+        assert_eq!(sue.get_consent(get).await.unwrap().into_inner().state(), State::Inactive);
+
+        // Only a load says where a consent stands: whoever writes one begins with a draft.
+        let written = pb::Consent {
+            r#type: Type::Release.into(),
+            state: State::Active.into(),
+            ..Default::default()
+        };
+        let (parent, _) = held.name.split_once("/consents/").unwrap();
+        let request = pb::CreateConsentRequest {
+            parent: parent.to_owned(),
+            consent: Some(written),
+            ..Default::default()
+        };
+        let written = hub.create_consent(request).await.unwrap().into_inner();
+        assert_eq!(written.state(), State::Draft);
+    }
+}

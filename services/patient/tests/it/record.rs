@@ -1,0 +1,156 @@
+//! Patients: made once, seen by those who are related, changed as last seen, and never taken by a colleague.
+use caseward_api::patient::v1 as pb;
+use prost_types::FieldMask;
+use time::Duration;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::world::{code, fields, identifier, patient, person, sees, worlds};
+
+#[tokio::test]
+async fn a_repeated_request_makes_one_patient() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let request = pb::CreatePatientRequest {
+            patient: Some(pb::Patient { names: person("Byron"), ..Default::default() }),
+            request_id: Uuid::now_v7().to_string(),
+        };
+        let first = ana.create_patient(request.clone()).await.unwrap().into_inner();
+        let again = ana.create_patient(request).await.unwrap().into_inner();
+        assert_eq!(first, again);
+        let mut sue = world.caller("sue", "supervisor");
+        let all = sue.list_patients(pb::ListPatientsRequest::default()).await.unwrap();
+        assert_eq!(all.into_inner().patients, [first]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_registers_a_patient_sees_them_for_a_month_and_a_colleague_does_not() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut bob = world.caller("bob", "case_manager");
+        let patient = patient(&mut ana).await;
+        assert!(sees(&mut ana, &patient.name).await);
+        assert!(!sees(&mut bob, &patient.name).await);
+        world.advance(Duration::days(31)).await;
+        assert!(!sees(&mut ana, &patient.name).await);
+        assert!(sees(&mut world.caller("sue", "supervisor"), &patient.name).await);
+    }
+}
+
+#[tokio::test]
+async fn only_a_supervisor_says_who_a_patient_signs_in_as_and_the_former_one_sees_no_more() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut sue = world.caller("sue", "supervisor");
+        let patient = patient(&mut ana).await;
+        let request = |patient: &pb::Patient, subject: &str| pb::UpdatePatientRequest {
+            patient: Some(pb::Patient { subject: subject.to_owned(), ..patient.clone() }),
+            update_mask: Some(FieldMask { paths: vec!["subject".to_owned()] }),
+            ..Default::default()
+        };
+        let refused = ana.update_patient(request(&patient, "ana")).await;
+        assert_eq!(fields(refused), ["patient.subject"]);
+        let taken =
+            pb::Patient { names: person("Byron"), subject: "ana".to_owned(), ..Default::default() };
+        let refused = ana
+            .create_patient(pb::CreatePatientRequest { patient: Some(taken), ..Default::default() })
+            .await;
+        assert_eq!(fields(refused), ["patient.subject"]);
+
+        let (mut pat, mut kim) = (world.caller("pat", "patient"), world.caller("kim", "patient"));
+        let mut row = patient;
+        let moves = [("pat", (true, false)), ("kim", (false, true)), ("", (false, false))];
+        for (subject, seen) in moves {
+            row = sue.update_patient(request(&row, subject)).await.unwrap().into_inner();
+            assert_eq!((sees(&mut pat, &row.name).await, sees(&mut kim, &row.name).await), seen);
+            if subject == "kim" {
+                assert_eq!(
+                    fields(ana.update_patient(request(&row, "")).await),
+                    ["patient.subject"]
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_patient_is_changed_as_last_seen_and_a_bad_one_is_told_all_that_is_wrong() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut row = patient(&mut ana).await;
+        row.names = person("King");
+        let request = pb::UpdatePatientRequest { patient: Some(row.clone()), ..Default::default() };
+        let changed = ana.update_patient(request.clone()).await.unwrap().into_inner();
+        assert_eq!(changed.names, row.names);
+        assert_eq!(code(ana.update_patient(request).await), Code::Aborted);
+        let bad = pb::Patient {
+            gender: 99,
+            time_zone: "half past nine".to_owned(),
+            communications: vec![pb::Communication::default()],
+            ..Default::default()
+        };
+        let request = pb::CreatePatientRequest { patient: Some(bad), ..Default::default() };
+        let named = fields(ana.create_patient(request).await);
+        for field in ["names", "gender", "time_zone", "communications[0].language"] {
+            let field = format!("patient.{field}");
+            assert!(named.contains(&field), "{field} in {named:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_two_patients_share_an_identifier_and_a_search_finds_the_one() {
+    for world in worlds().await {
+        let mut sue = world.caller("sue", "supervisor");
+        let row = pb::Patient {
+            names: person("Byron"),
+            identifiers: identifier("7"),
+            ..Default::default()
+        };
+        let request = pb::CreatePatientRequest { patient: Some(row), ..Default::default() };
+        let made = sue.create_patient(request.clone()).await.unwrap().into_inner();
+        assert_eq!(code(sue.create_patient(request).await), Code::AlreadyExists);
+        for (value, found) in [("7", vec![made.clone()]), ("8", vec![])] {
+            let identifier = format!("urn:test:mrn|{value}");
+            let request = pb::ListPatientsRequest { identifier, ..Default::default() };
+            assert_eq!(sue.list_patients(request).await.unwrap().into_inner().patients, found);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_patient_has_one_preference_which_they_may_write_themselves() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let patient = patient(&mut ana).await;
+        let name = format!("{}/preference", patient.name);
+        let request = pb::GetPreferenceRequest { name };
+        let mut row = ana.get_preference(request.clone()).await.unwrap().into_inner();
+        assert_eq!((&row.what_matters[..], row.update_time), ("", None));
+        row.what_matters = "to be at home".to_owned();
+        row.quiet_start = "21:00".to_owned();
+        let update = |row: &pb::Preference| pb::UpdatePreferenceRequest {
+            preference: Some(row.clone()),
+            ..Default::default()
+        };
+        assert_eq!(fields(ana.update_preference(update(&row)).await), ["preference.quiet_end"]);
+        row.quiet_end = "07:30".to_owned();
+        let first = ana.update_preference(update(&row)).await.unwrap().into_inner();
+        assert_eq!(first.what_matters, "to be at home");
+        assert_eq!(code(ana.update_preference(update(&row)).await), Code::Aborted);
+        assert_eq!(ana.get_preference(request.clone()).await.unwrap().into_inner(), first);
+
+        let mut sue = world.caller("sue", "supervisor");
+        let subject = pb::UpdatePatientRequest {
+            patient: Some(pb::Patient { subject: "pat".to_owned(), ..patient }),
+            update_mask: Some(FieldMask { paths: vec!["subject".to_owned()] }),
+            ..Default::default()
+        };
+        sue.update_patient(subject).await.unwrap();
+        let mut pat = world.caller("pat", "patient");
+        let own = pb::Preference { language: "es".to_owned(), ..first };
+        let own = pat.update_preference(update(&own)).await.unwrap().into_inner();
+        assert_eq!(own.language, "es");
+    }
+}
