@@ -539,17 +539,17 @@ async fn evidence(
     let kind = bad.take("evidence.kind", check::known::<pb::evidence::Kind>(from.kind));
     let text = bad.take("evidence.text", check::text(&from.text, 0..=2000));
     match kind {
+        Some(pb::evidence::Kind::Note) if from.note.is_empty() => {
+            bad.add("evidence.note", "is required where the kind is NOTE");
+        }
         Some(pb::evidence::Kind::Note) => {
-            match reference::within(case.id, "evidence.note", &from.note, bad) {
-                Some(id) => {
-                    if note::get(tx, (case.id, id)).await.is_err() {
-                        bad.add("evidence.note", "is not a note of this case");
-                    }
-                }
-                None if from.note.is_empty() => {
-                    bad.add("evidence.note", "is required where the kind is NOTE")
-                }
-                None => {}
+            let note = reference::within(case.id, "evidence.note", &from.note, bad);
+            let known = match note {
+                Some(id) => note::get(tx, (case.id, id)).await.is_ok(),
+                None => true,
+            };
+            if !known {
+                bad.add("evidence.note", "is not a note of this case");
             }
         }
         Some(_) if from.text.is_empty() => {

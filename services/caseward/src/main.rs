@@ -1,5 +1,7 @@
 //! The command line of Caseward.
 mod audit;
+mod badge;
+mod bench;
 mod demo;
 mod door;
 mod import;
@@ -35,6 +37,8 @@ enum Command {
     Token(token::Args),
     /// Load files into a running suite, or else into the data folder.
     Import(import::Args),
+    /// Measure, side by side: a bare echo, and calls direct and through the gateway.
+    Bench(bench::Args),
     /// Print the settings in effect, secrets hidden.
     Config,
     /// Bring every database up to date, and end.
@@ -53,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(layers, args).await,
         Command::Token(args) => token::run(&layers, args).await,
         Command::Import(args) => import::run(&layers, args).await,
+        Command::Bench(args) => bench::run(layers, args).await,
         Command::Config => {
             println!("{}", serde_json::to_string_pretty(&layers.effective()?)?);
             Ok(())

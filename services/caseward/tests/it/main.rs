@@ -1,4 +1,5 @@
 //! The program as a person or a script runs it: what it prints, and how it ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,

@@ -63,8 +63,11 @@ async fn step(
     }
 }
 
+/// The verbs that lead to a state, the state, and where each verb leads from there.
+type Way = (&'static [&'static str], State, [Option<State>; 5]);
+
 /// The way to each state, and where each verb leads from there.
-const TABLE: [(&[&str], State, [Option<State>; 5]); 6] = [
+const TABLE: [Way; 6] = [
     (&[], State::Draft, [Some(State::Proposed), None, None, None, Some(State::EnteredInError)]),
     (
         &["propose"],

@@ -151,11 +151,7 @@ pub fn person(family: &str) -> Vec<HumanName> {
 }
 
 pub fn identifier(value: &str) -> Vec<Identifier> {
-    vec![Identifier {
-        system: "urn:test:mrn".to_owned(),
-        value: value.to_owned(),
-        ..Default::default()
-    }]
+    vec![Identifier { system: "urn:test:mrn".to_owned(), value: value.to_owned() }]
 }
 
 pub fn concept(text: &str) -> Concept {

@@ -18,11 +18,11 @@ async fn a_change_is_audited_with_its_patient_in_its_own_transaction() {
         let (ctx, patient) = (call("ana"), Uuid::now_v7());
         write_about(&store, &ctx, patient, &fresh("one")).await.unwrap();
         assert!(ctx.record.is_settled());
-        let seen = audit::accesses(&store, ORGANIZATION, patient, None, 10).await.unwrap();
+        let seen = audit::accesses(&store, wanted(ORGANIZATION, patient)).await.unwrap();
         let [entry] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!((entry.subject.as_str(), entry.phase.as_str(), entry.rows), ("ana", "WHOLE", 1));
         assert_eq!((entry.outcome.as_str(), entry.purpose.as_str()), ("OK", "TREAT"));
-        let stranger = audit::accesses(&store, Uuid::nil(), patient, None, 10).await.unwrap();
+        let stranger = audit::accesses(&store, wanted(Uuid::nil(), patient)).await.unwrap();
         assert!(stranger.is_empty());
     })
     .await;
@@ -37,7 +37,7 @@ async fn an_answer_that_is_given_again_is_audited_again() {
             write_about(&store, &ctx, patient, &request).await.unwrap();
             assert!(ctx.record.is_settled());
         }
-        let seen = audit::accesses(&store, ORGANIZATION, patient, None, 10).await.unwrap();
+        let seen = audit::accesses(&store, wanted(ORGANIZATION, patient)).await.unwrap();
         assert_eq!(seen.len(), 2);
     })
     .await;
@@ -56,7 +56,7 @@ async fn a_read_leaves_its_beginning_and_its_end_and_nothing_else() {
         assert!(ctx.record.is_settled());
         let db = aside(&database).await;
         assert_eq!(number(&db, "SELECT count(*) FROM audit WHERE subject = 'ben'").await, 2);
-        let seen = audit::accesses(&store, ORGANIZATION, patient, None, 10).await.unwrap();
+        let seen = audit::accesses(&store, wanted(ORGANIZATION, patient)).await.unwrap();
         let who: Vec<&str> = seen.iter().map(|entry| entry.subject.as_str()).collect();
         assert_eq!(who, ["ben", "ana"]);
     })
@@ -71,7 +71,7 @@ async fn what_a_call_sees_after_its_first_change_is_audited_too() {
         write_about(&store, &ctx, second, &once("two")).await.unwrap();
         for patient in [first, second] {
             assert!(
-                !audit::accesses(&store, ORGANIZATION, patient, None, 10).await.unwrap().is_empty()
+                !audit::accesses(&store, wanted(ORGANIZATION, patient)).await.unwrap().is_empty()
             );
         }
         let settled = ctx.record.is_settled();
@@ -149,4 +149,9 @@ async fn many_writers_and_starts_leave_whole_chains() {
         assert!(verdict.chains >= 3);
     })
     .await;
+}
+
+fn wanted(organization: Uuid, patient: Uuid) -> audit::Wanted {
+    let (actor, from, until, before) = (String::new(), None, None, None);
+    audit::Wanted { organization, patient, actor, from, until, before, most: 10 }
 }

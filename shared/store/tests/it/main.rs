@@ -1,5 +1,4 @@
 //! The contract of the store, kept on every database.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails it by panicking")]
 mod audit;
 mod cancel;
