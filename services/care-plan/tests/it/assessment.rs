@@ -167,7 +167,8 @@ async fn lace_scores_as_published() {
     for world in worlds().await {
         let mut ana = world.caller("ana", "case_manager");
         let case = ana.enrolled().await;
-        let vectors: [(i32, bool, &[Comorbidity], i32, f64, &str); 4] = [
+        type Vector = (i32, bool, &'static [Comorbidity], i32, f64, &'static str);
+        let vectors: [Vector; 4] = [
             (3, true, &[Heart, Diabetes], 1, 10.0, "high"),
             (0, false, &[], 0, 0.0, "low"),
             (14, true, &[Tumour], 5, 19.0, "high"),
