@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use caseward_api::{
     careplan::v1::{self as care, case_service_client::CaseServiceClient},
-    notification::v1::{ListInboxItemsRequest, inbox_service_client::InboxServiceClient},
     patient::v1::{self as people, patient_service_client::PatientServiceClient},
     types::v1::HumanName,
 };
@@ -42,22 +41,22 @@ async fn enrolled(sam: &Caller, ana: &str) -> care::Case {
 
 /// Asks again until the answer is as wanted: what crosses services arrives by event; the bound allows for a loaded machine.
 async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
-    for _ in 0..900 {
+    for _ in 0..200 {
         if let Some(answer) = ask().await {
             return answer;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("it did not come about within 90 seconds");
+    panic!("it did not come about within 20 seconds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_becomes_accountable_sees_the_patient_and_is_told() {
+async fn whoever_becomes_accountable_sees_the_patient_and_no_stranger_does() {
     for suite in suites().await {
         let (sam, ana) =
             (suite.caller("sam", &["supervisor"]), suite.caller("ana", &["case_manager"]));
         let case = enrolled(&sam, "ana").await;
-        let mut people = ana.client(PatientServiceClient::new);
+        let people = ana.client(PatientServiceClient::new);
         let request = people::GetPatientRequest { name: case.patient.clone() };
         eventually(|| {
             let (mut people, request) = (people.clone(), request.clone());
@@ -65,25 +64,9 @@ async fn whoever_becomes_accountable_sees_the_patient_and_is_told() {
         })
         .await;
         let stranger = suite.caller("eve", &["case_manager"]);
-        let hidden = stranger
-            .client(PatientServiceClient::new)
-            .get_patient(request.clone())
-            .await
-            .unwrap_err();
+        let hidden =
+            stranger.client(PatientServiceClient::new).get_patient(request).await.unwrap_err();
         assert_eq!(hidden.code(), Code::NotFound);
-        let inbox = ana.client(InboxServiceClient::new);
-        let items = eventually(|| {
-            let mut inbox = inbox.clone();
-            async move {
-                let request =
-                    ListInboxItemsRequest { parent: "inboxes/me".to_owned(), ..Default::default() };
-                let items = inbox.list_inbox_items(request).await.unwrap().into_inner().items;
-                (!items.is_empty()).then_some(items)
-            }
-        })
-        .await;
-        assert_eq!(items[0].case, case.name);
-        people.get_patient(request).await.unwrap();
     }
 }
 
