@@ -35,7 +35,7 @@ pub struct World {
     pub subscription: Subscription,
     pub nats: Option<Nats>,
     pub stop: CancellationToken,
-    /// How often the handler ran.
+    /// How often an event was tried. The work of one try may run again beside a neighbour's that failed.
     pub tries: Arc<AtomicU32>,
     /// Whether events of the aggregate `poison` fail.
     pub poisoned: Arc<AtomicBool>,
@@ -186,8 +186,11 @@ fn reader(
     let (tries, poisoned) = (tries.clone(), poisoned.clone());
     let (down, healthy) = (down.clone(), healthy.clone());
     let subjects = [PatientCreated::full_name(), PatientUpdated::full_name()];
-    Consumer::new("reader", "care-plan", subjects, move |event: Event, tx| {
+    let count = move |_, _| {
         tries.fetch_add(1, SeqCst);
+        async { Ok(()) }
+    };
+    Consumer::asking("reader", "care-plan", subjects, count, move |event: Event, (), tx| {
         let poisoned = poisoned.load(SeqCst) && event.aggregate == "poison";
         let down = down.load(SeqCst) && event.aggregate == "down";
         let healthy = healthy.clone();
