@@ -50,7 +50,7 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
         (Wish::ReturnFromWaitlist, _) => Step::ReturnToOutreach,
     };
     // A refused step names what is allowed before any other rule is asked.
-    let before = row.state;
+    let (before, held) = (row.state, row.accountable.clone());
     let after = before.take(step, id)?;
     let since = transition::of(&tx, id.uuid()).await?.last().map(|last| last.effective_at);
     let at = checked(&tx, &mut row, step, &along, since)?;
@@ -95,7 +95,7 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
         reason: along.reason.clone(),
     };
     timeline::tell(&tx, &row, "CASE_MOVED", id.to_string(), detail).await?;
-    emit(&tx, &row, before, step, at);
+    emit(&tx, &row, before, held, step, at);
     Ok(row)
 }
 
@@ -343,9 +343,10 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
     });
 }
 
-fn emit(tx: &Tx, row: &Model, before: State, step: Step, at: Time) {
+/// Tells of a step; `held` is who was accountable before it, which is who was to the end where the case ended.
+fn emit(tx: &Tx, row: &Model, before: State, held: Option<String>, step: Step, at: Time) {
     let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
-    let accountable = row.accountable.clone().unwrap_or_default();
+    let accountable = row.accountable.clone().or(held).unwrap_or_default();
     let (from_state, state): (i32, i32) = (Wire::from(before).into(), Wire::from(row.state).into());
     let (close_reason, effective_time) = (row.close_reason, Some(at.into()));
     let expected_return_time = row.expected_return_at.map(Into::into);
@@ -376,11 +377,15 @@ fn emit(tx: &Tx, row: &Model, before: State, step: Step, at: Time) {
             );
         }
         Step::ReturnToOutreach | Step::ReturnToAssessing => {
-            tx.emit(
-                id,
+            let event = pb::CaseReturnedFromWaitlist {
+                case,
+                patient,
                 revision,
-                &pb::CaseReturnedFromWaitlist { case, patient, revision, state, effective_time },
-            );
+                state,
+                effective_time,
+                accountable,
+            };
+            tx.emit(id, revision, &event);
         }
         Step::Activate => {
             tx.emit(

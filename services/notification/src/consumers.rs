@@ -11,7 +11,7 @@ use crate::{
     NAME,
     delivery::Delivery,
     message::{self, Column, Entity, Model},
-    notice::{self, Cancels, Notice},
+    notice::{self, Cancels, Notice, Told},
     shipped,
 };
 
@@ -32,27 +32,26 @@ pub(crate) fn notices(delivery: Arc<Delivery>) -> Consumer {
 /// Drafts a message to each recipient. One event tells one person one thing once, however often it comes.
 async fn raise(event: Event, notice: Notice, tx: Tx) -> Result<()> {
     cancel(&tx, &notice).await?;
-    if notice.key.is_empty() || notice.recipients.is_empty() {
-        return Ok(());
-    }
-    let Some(template) = shipped::in_use(&tx, notice.key).await? else { return Ok(()) };
-    for recipient in &notice.recipients {
-        let event_key = format!("{}/{recipient}/{}", event.id, notice.key);
-        let known = Entity::of(&tx.ctx).filter(Column::EventKey.eq(&event_key));
-        if known.count(&tx.db).await? > 0 {
-            continue;
+    for Told { key, recipients } in &notice.told {
+        let Some(template) = shipped::in_use(&tx, key).await? else { continue };
+        for recipient in recipients {
+            let event_key = format!("{}/{recipient}/{key}", event.id);
+            let known = Entity::of(&tx.ctx).filter(Column::EventKey.eq(&event_key));
+            if known.count(&tx.db).await? > 0 {
+                continue;
+            }
+            let drafted = Model::draft(&tx.ctx, &template, recipient);
+            let row = Model {
+                patient: drafted
+                    .patient
+                    .or_else(|| message::PatientName::parse("", &notice.patient).ok()),
+                case_id: message::CaseName::parse("", &notice.case).ok(),
+                cause: event.id.to_string(),
+                event_key: Some(event_key),
+                ..drafted
+            };
+            message::insert(&tx, row).await?;
         }
-        let drafted = Model::draft(&tx.ctx, &template, recipient);
-        let row = Model {
-            patient: drafted
-                .patient
-                .or_else(|| message::PatientName::parse("", &notice.patient).ok()),
-            case_id: message::CaseName::parse("", &notice.case).ok(),
-            cause: event.id.to_string(),
-            event_key: Some(event_key),
-            ..drafted
-        };
-        message::insert(&tx, row).await?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! What other services' events mean for whom: who is told what, and what need not be said any more.
 use caseward_api::{
     careplan::v1::{
-        self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CriticalItemRaised,
-        HandoffProposed, PlanActivated, TaskAssigned, case::CloseReason,
+        self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
+        CriticalItemRaised, HandoffProposed, PlanActivated, TaskAssigned, case::CloseReason,
     },
     patient::v1::{ConsentRevoked, caregiver_scope::Topic, consent},
 };
@@ -15,13 +15,19 @@ use crate::{judge, message::Recipient, recipient::Patients, shipped};
 /// What one event means.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notice {
-    /// The template of what is told; empty where nobody is.
-    pub(crate) key: &'static str,
     pub(crate) patient: String,
     pub(crate) case: String,
-    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) told: Vec<Told>,
     /// What waits is cancelled first.
     pub(crate) cancels: Option<Cancels>,
+}
+
+/// One thing that is told, to all who are to hear it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The template.
+    pub(crate) key: &'static str,
+    pub(crate) recipients: Vec<Recipient>,
 }
 
 /// Which waiting messages have lost their cause.
@@ -34,9 +40,10 @@ pub(crate) enum Cancels {
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 8] {
+pub(crate) fn subjects() -> [String; 9] {
     [
         CaseEnrolled::full_name(),
+        CaseReturnedFromWaitlist::full_name(),
         AccountabilityMoved::full_name(),
         HandoffProposed::full_name(),
         TaskAssigned::full_name(),
@@ -50,41 +57,42 @@ pub(crate) fn subjects() -> [String; 8] {
 /// What `event` means, with everybody close to the patient who is to hear of it.
 pub(crate) async fn read(patients: &Patients, ctx: &Ctx, event: &Event) -> Result<Notice> {
     let mut notice = meaning(event)?;
-    let to_patient = notice.recipients.iter().any(|to| matches!(to, Recipient::Patient(_)));
-    if to_patient {
-        let topic: Topic = judge::topic(notice.key);
-        let caregivers = patients.caregivers(ctx, &notice.patient, topic).await?;
-        notice.recipients.extend(caregivers.iter().filter_map(|name| Recipient::read(name)));
+    for told in &mut notice.told {
+        if told.recipients.iter().any(|to| matches!(to, Recipient::Patient(_))) {
+            let topic: Topic = judge::topic(told.key);
+            let caregivers = patients.caregivers(ctx, &notice.patient, topic).await?;
+            told.recipients.extend(caregivers.iter().filter_map(|name| Recipient::read(name)));
+        }
     }
     Ok(notice)
 }
 
 fn meaning(event: &Event) -> Result<Notice> {
-    if let Some(CaseEnrolled { case, patient, .. }) = event.decode()? {
-        return Ok(to_patient(shipped::CASE_ENROLLED, patient, case));
+    if let Some(CaseEnrolled { case, patient, accountable, .. }) = event.decode()? {
+        return Ok(Notice::about(patient, case)
+            .tell_patient(shipped::CASE_ENROLLED)
+            .tell_staff(shipped::CASE_ASSIGNED, accountable));
     }
-    if let Some(AccountabilityMoved { case, patient, from, .. }) = event.decode()? {
-        // The first one is introduced by the enrolment.
-        let told = !from.is_empty();
-        return Ok(if told {
-            to_patient(shipped::ACCOUNTABILITY_MOVED, patient, case)
-        } else {
-            Notice::default()
-        });
+    if let Some(returned) = event.decode()? {
+        let CaseReturnedFromWaitlist { case, patient, accountable, .. } = returned;
+        return Ok(Notice::about(patient, case).tell_staff(shipped::CASE_ASSIGNED, accountable));
+    }
+    if let Some(moved) = event.decode()? {
+        return Ok(accountability_moved(moved));
     }
     if let Some(HandoffProposed { case, patient, to, .. }) = event.decode()? {
-        return Ok(to_staff(shipped::HANDOFF_PROPOSED, patient, case, to));
+        return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_PROPOSED, to));
     }
     if let Some(TaskAssigned { case, patient, owner, .. }) = event.decode()? {
-        return Ok(to_staff(shipped::TASK_ASSIGNED, patient, case, owner));
+        return Ok(Notice::about(patient, case).tell_staff(shipped::TASK_ASSIGNED, owner));
     }
     if let Some(CriticalItemRaised { case, patient, accountable, .. }) = event.decode()? {
-        return Ok(to_staff(shipped::CRITICAL_ITEM, patient, case, accountable));
+        return Ok(Notice::about(patient, case).tell_staff(shipped::CRITICAL_ITEM, accountable));
     }
     if let Some(PlanActivated { case, patient, .. }) = event.decode()? {
-        return Ok(to_patient(shipped::PLAN_ACTIVATED, patient, case));
+        return Ok(Notice::about(patient, case).tell_patient(shipped::PLAN_ACTIVATED));
     }
-    if let Some(closed) = event.decode::<CaseClosed>()? {
+    if let Some(closed) = event.decode()? {
         return Ok(case_closed(closed));
     }
     if let Some(ConsentRevoked { patient, r#type, .. }) = event.decode()? {
@@ -95,21 +103,39 @@ fn meaning(event: &Event) -> Result<Notice> {
     Ok(Notice::default())
 }
 
+fn accountability_moved(moved: AccountabilityMoved) -> Notice {
+    let AccountabilityMoved { case, patient, from, to, emergency, .. } = moved;
+    let notice = Notice::about(patient, case)
+        .tell_patient(shipped::ACCOUNTABILITY_MOVED)
+        .tell_staff(shipped::CASE_TAKEN_OVER, from);
+    // Whoever accepted a handoff knows.
+    if emergency { notice.tell_staff(shipped::CASE_ASSIGNED, to) } else { notice }
+}
+
 fn case_closed(cp::CaseClosed { case, patient, close_reason, .. }: cp::CaseClosed) -> Notice {
-    let cancels = Some(Cancels::Case);
+    let notice = Notice { cancels: Some(Cancels::Case), ..Notice::about(patient, case) };
     if close_reason == i32::from(CloseReason::Deceased) {
-        return Notice { patient, case, cancels, ..Notice::default() };
+        return notice;
     }
-    Notice { cancels, ..to_patient(shipped::CASE_CLOSED, patient, case) }
+    notice.tell_patient(shipped::CASE_CLOSED)
 }
 
-fn to_patient(key: &'static str, patient: String, case: String) -> Notice {
-    let recipients = Recipient::read(&patient).into_iter().collect();
-    Notice { key, patient, case, recipients, cancels: None }
-}
+impl Notice {
+    fn about(patient: String, case: String) -> Self {
+        Notice { patient, case, ..Notice::default() }
+    }
 
-/// A task in the pool, or a case without anybody accountable, has nobody to tell.
-fn to_staff(key: &'static str, patient: String, case: String, subject: String) -> Notice {
-    let recipients = if subject.is_empty() { vec![] } else { vec![Recipient::Subject(subject)] };
-    Notice { key, patient, case, recipients, cancels: None }
+    fn tell_patient(mut self, key: &'static str) -> Self {
+        let recipients = Recipient::read(&self.patient).into_iter().collect();
+        self.told.push(Told { key, recipients });
+        self
+    }
+
+    /// A task in the pool, or a case without anybody accountable, has nobody to tell.
+    fn tell_staff(mut self, key: &'static str, subject: String) -> Self {
+        if !subject.is_empty() {
+            self.told.push(Told { key, recipients: vec![Recipient::Subject(subject)] });
+        }
+        self
+    }
 }

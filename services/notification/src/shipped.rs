@@ -20,6 +20,10 @@ mod texts;
 pub(crate) const CASE_ENROLLED: &str = "case-enrolled";
 /// Tells a patient that somebody else looks after them now.
 pub(crate) const ACCOUNTABILITY_MOVED: &str = "accountability-moved";
+/// Tells a case manager that a case is theirs.
+pub(crate) const CASE_ASSIGNED: &str = "case-assigned";
+/// Tells a case manager that somebody else is accountable now.
+pub(crate) const CASE_TAKEN_OVER: &str = "case-taken-over";
 /// Tells a case manager that a case is offered to them.
 pub(crate) const HANDOFF_PROPOSED: &str = "handoff-proposed";
 /// Tells staff that a task is theirs.

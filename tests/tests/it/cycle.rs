@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use caseward_api::{
     careplan::v1::{self as care, case_service_client::CaseServiceClient},
+    notification::v1::{ListInboxItemsRequest, inbox_service_client::InboxServiceClient},
     patient::v1::{self as people, patient_service_client::PatientServiceClient},
     types::v1::HumanName,
 };
@@ -51,7 +52,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_becomes_accountable_sees_the_patient_and_no_stranger_does() {
+async fn whoever_becomes_accountable_sees_the_patient_and_is_told() {
     for suite in suites().await {
         let (sam, ana) =
             (suite.caller("sam", &["supervisor"]), suite.caller("ana", &["case_manager"]));
@@ -63,6 +64,18 @@ async fn whoever_becomes_accountable_sees_the_patient_and_no_stranger_does() {
             async move { people.get_patient(request).await.ok() }
         })
         .await;
+        let inbox = ana.client(InboxServiceClient::new);
+        let items = eventually(|| {
+            let mut inbox = inbox.clone();
+            let ask =
+                ListInboxItemsRequest { parent: "inboxes/me".to_owned(), ..Default::default() };
+            async move {
+                let items = inbox.list_inbox_items(ask).await.unwrap().into_inner().items;
+                (!items.is_empty()).then_some(items)
+            }
+        })
+        .await;
+        assert_eq!(items[0].case, case.name);
         let stranger = suite.caller("eve", &["case_manager"]);
         let hidden =
             stranger.client(PatientServiceClient::new).get_patient(request).await.unwrap_err();

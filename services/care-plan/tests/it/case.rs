@@ -250,6 +250,37 @@ async fn a_case_with_open_obligations_closes_only_where_they_are_waived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_hear_who_is_accountable_from_enrolment_to_the_end() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.case_in(&world, State::Assessing).await;
+        let case = sam.does(&world, Verb::Waitlist, &case).await.unwrap();
+        let returned = sam.does(&world, Verb::Return, &case).await.unwrap();
+        assert_eq!(returned.state(), State::Assessing);
+        let request = pb::ReassignCaseRequest {
+            name: case.name.clone(),
+            etag: returned.etag,
+            accountable: "bob".to_owned(),
+            reason: "sam is ill".to_owned(),
+            ..Default::default()
+        };
+        sam.cases.reassign_case(request).await.unwrap();
+        let heard: Vec<_> = world.heard::<pb::CaseReturnedFromWaitlist>(&case.name).await;
+        assert_eq!(heard.last().unwrap().accountable, "sam");
+        let moved = world.heard::<pb::AccountabilityMoved>(&case.name).await;
+        assert_eq!((moved.len(), &*moved[0].from, &*moved[0].to), (1, "sam", "bob"));
+
+        let closed = sam.case_in(&world, State::Closed).await;
+        for told in [
+            world.heard::<pb::CaseEnrolled>(&closed.name).await[0].accountable.clone(),
+            world.heard::<pb::CaseClosed>(&closed.name).await[0].accountable.clone(),
+        ] {
+            assert_eq!(told, "sam");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_case_is_opened_again_for_half_a_year_and_then_made_anew() {
     for world in worlds().await {
         let mut sam = world.caller("sam", "supervisor");

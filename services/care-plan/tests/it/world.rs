@@ -1,5 +1,10 @@
 //! A care-plan service with callers, and a patient service that shows every patient to everybody.
-use std::{convert::Infallible, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use caseward_api::careplan::v1::{
     self as pb, assessment_service_client::AssessmentServiceClient,
@@ -8,9 +13,13 @@ use caseward_api::careplan::v1::{
     relation_service_client::RelationServiceClient, task_service_client::TaskServiceClient,
 };
 use caseward_core::{Clock, Time};
-use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
+use caseward_events::{Consumer, Event};
+use caseward_server::{LOCAL_ORGANIZATION, Process, Service, Transport, settings::Layers};
+use caseward_store::Store;
 use caseward_testkit::{Database, databases};
 use http_body_util::{BodyExt, Full};
+use prost::Name;
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tempfile::TempDir;
 use tonic::{Status, body::Body, metadata::MetadataValue, service::Interceptor};
 use uuid::Uuid;
@@ -20,6 +29,8 @@ pub const START: &str = "2026-03-02T14:00:00Z";
 
 pub struct World {
     pub process: Process,
+    /// What another service heard, by the time it was said.
+    heard: Arc<Mutex<BTreeMap<Uuid, Event>>>,
     _database: Database,
     _data: TempDir,
 }
@@ -49,6 +60,14 @@ pub struct Caller {
     pub relations: RelationServiceClient<Channel>,
 }
 
+/// The tables that every service has.
+struct Tables;
+impl MigratorTrait for Tables {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        caseward_store::migrations::all()
+    }
+}
+
 /// A world on each database of this machine.
 pub async fn worlds() -> Vec<World> {
     let mut worlds = vec![];
@@ -70,8 +89,26 @@ impl World {
         caseward_care_plan::start(layers.section("care_plan").unwrap(), &mut process)
             .await
             .unwrap();
+        let heard = Arc::<Mutex<BTreeMap<Uuid, Event>>>::default();
+        let all = heard.clone();
+        let listener =
+            Consumer::new("listener", "notification", subjects(), move |event: Event, _| {
+                all.lock().unwrap().insert(event.id, event);
+                async { Ok(()) }
+            });
+        let ears = process.settings.database("notification", "").unwrap();
+        let ears = Store::open::<Tables>(&ears).await.unwrap();
+        process.serve(Service::new("notification", Some(ears)).consume(listener)).unwrap();
         process.ready().unwrap();
-        World { process, _database: database, _data: data }
+        World { process, heard, _database: database, _data: data }
+    }
+
+    /// What other services hear of `case`, in the order in which it happened.
+    pub async fn heard<E: prost::Message + Name + Default>(&self, case: &str) -> Vec<E> {
+        self.process.settle().settle(Duration::from_secs(20)).await.unwrap();
+        let heard = self.heard.lock().unwrap();
+        let of_case = heard.values().filter(|event| event.aggregate == case);
+        of_case.filter_map(|event| event.decode().unwrap()).collect()
     }
 
     pub fn caller(&self, subject: &str, role: &str) -> Caller {
@@ -100,6 +137,15 @@ impl World {
         let to = self.now() + by;
         self.process.settle().advance(to, Duration::from_secs(20)).await.unwrap();
     }
+}
+
+fn subjects() -> [String; 4] {
+    [
+        pb::CaseEnrolled::full_name(),
+        pb::CaseReturnedFromWaitlist::full_name(),
+        pb::AccountabilityMoved::full_name(),
+        pb::CaseClosed::full_name(),
+    ]
 }
 
 /// Answers every unary call with an empty message: whoever asks may see every patient.

@@ -4,7 +4,7 @@ use super::*;
 const PATIENT: &[Channel] = &[Channel::Email, Channel::Inbox];
 const STAFF: &[Channel] = &[Channel::Inbox];
 
-pub(super) const ALL: [Shipped; 8] = [
+pub(super) const ALL: [Shipped; 10] = [
     Shipped {
         key: CASE_ENROLLED,
         display_name: "Introduces the case manager",
@@ -36,6 +36,40 @@ pub(super) const ALL: [Shipped; 8] = [
                 "es",
                 "Un cambio en su equipo de atención",
                 "Hola:\n\na partir de ahora, otra persona de su equipo coordina su atención. Su plan sigue igual. Vea quién es y cómo comunicarse con ella:\n{{ portal }}\n\nSu equipo de atención\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CASE_ASSIGNED,
+        display_name: "Tells a case manager of a case that is theirs",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case is yours",
+                "You are accountable for a case from now on. See whom it is about and what is due:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Un caso es suyo",
+                "A partir de ahora usted responde por un caso. Vea de quién se trata y qué está pendiente:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CASE_TAKEN_OVER,
+        display_name: "Tells a case manager that somebody else took a case over",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case of yours was taken over",
+                "Somebody else is accountable for a case of yours from now on. See which:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Otra persona se hizo cargo de un caso suyo",
+                "A partir de ahora otra persona responde por un caso suyo. Vea cuál:\n{{ portal }}\n",
             ),
         ],
     },

@@ -2,8 +2,8 @@
 use caseward_api::{
     access::v1::{RelationChanged, relation_changed::Basis},
     careplan::v1::{
-        CaseClosed, CaseEnrolled, CriticalItemRaised, PlanActivated, TaskAssigned,
-        case::CloseReason,
+        AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
+        CriticalItemRaised, PlanActivated, TaskAssigned, case::CloseReason,
     },
     notification::v1::{self as pb, message::State, recipient::Who},
     patient::v1::{
@@ -124,6 +124,63 @@ async fn staff_are_told_in_their_inbox_at_once() {
         let purposes: Vec<String> =
             suite.inbox("bob/case_manager").await.into_iter().map(|item| item.purpose).collect();
         assert_eq!(purposes, ["critical-item-raised", "task-assigned", "task-assigned"]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_becomes_accountable_is_told_and_so_is_whoever_was() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let enrolled = CaseEnrolled {
+            case: case.clone(),
+            patient: patient.clone(),
+            accountable: "bob".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &case, enrolled).await;
+        let handed_over = AccountabilityMoved {
+            case: case.clone(),
+            patient: patient.clone(),
+            from: "bob".to_owned(),
+            to: "eva".to_owned(),
+            handoff: format!("{case}/handoffs/{}", Uuid::now_v7()),
+            ..Default::default()
+        };
+        tell(&suite, &case, handed_over).await;
+        let reassigned = AccountabilityMoved {
+            case: case.clone(),
+            patient: patient.clone(),
+            from: "eva".to_owned(),
+            to: "max".to_owned(),
+            emergency: true,
+            ..Default::default()
+        };
+        tell(&suite, &case, reassigned).await;
+        let returned = CaseReturnedFromWaitlist {
+            case,
+            patient,
+            accountable: "ida".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &returned.case.clone(), returned).await;
+        for (who, told) in [
+            ("bob", &["case-assigned", "case-taken-over"][..]),
+            ("eva", &["case-taken-over"]),
+            ("max", &["case-assigned"]),
+            ("ida", &["case-assigned"]),
+        ] {
+            let items = suite.inbox(&format!("{who}/case_manager")).await;
+            let purposes: Vec<String> = items.into_iter().map(|item| item.purpose).collect();
+            assert_eq!(purposes, told, "{who}");
+        }
+        let subjects: Vec<_> =
+            suite.smtp.mails().iter().map(|mail| mail.header("Subject").unwrap()).collect();
+        assert_eq!(
+            subjects,
+            ["Your care team", "A change in your care team", "A change in your care team"],
+            "the patient is told of each change"
+        );
     }
 }
 
