@@ -144,6 +144,11 @@ impl Suite {
         self.nats.is_some()
     }
 
+    /// Its shape, in words for whoever reads what a test found.
+    pub fn shape(&self) -> &'static str {
+        if self.is_cluster() { "cluster" } else { "one process" }
+    }
+
     /// The bus of a cluster, to be stopped and started.
     pub fn nats(&mut self) -> Option<&mut Nats> {
         self.nats.as_mut()

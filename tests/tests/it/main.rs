@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod coverage;
 mod cycle;
+mod data;
 mod layering;

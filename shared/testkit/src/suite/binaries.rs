@@ -15,9 +15,10 @@ async fn build() -> anyhow::Result<PathBuf> {
     if let Some(folder) = crate::variable("CASEWARD_TEST_BINARIES") {
         return Ok(folder.into());
     }
-    // A test runs from `target/{profile}/deps`.
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("a test runs from the target folder")?;
+    // A test runs from `target/{profile}/deps`, a program from the folder above.
+    let program = std::env::current_exe()?;
+    let mut folders = program.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
+    let folder = folders.next().context("a test runs from the target folder")?;
     let target = folder.parent().context("a test runs from the target folder")?;
     let cargo = crate::variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let mut command = Command::new(cargo);
