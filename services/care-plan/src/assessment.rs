@@ -4,14 +4,14 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Identifier, Json},
 };
-use caseward_store::{Resource, Scope, Transition, Tx, relation};
+use caseward_store::{Resource, Scope, Transition, Tx, identifier, relation};
 use sea_orm::{QueryOrder, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     case::{self, CaseId, PatientId},
     form::{self, FormId},
-    identifier, timeline,
+    timeline,
 };
 
 #[derive(Debug)]

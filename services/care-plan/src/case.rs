@@ -4,7 +4,7 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Identifier, Json},
 };
-use caseward_store::{Resource, Scope, Tx, relation};
+use caseward_store::{Resource, Scope, Tx, identifier, relation};
 use prost_types::FieldMask;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ impl Kind for Case {
     const COLLECTION: &'static str = "cases";
 }
 pub type CaseId = Id<Case>;
+
+/// The kind of a case's identifiers.
+pub const IDENTIFIED: &str = "case";
 
 /// The patient service's resource; here only its id is known.
 #[derive(Debug)]
@@ -356,8 +359,9 @@ pub async fn list(
             .identifier
             .split_once('|')
             .ok_or_else(|| Error::invalid("identifier", "wants `{system}|{value}`"))?;
-        select = select
-            .filter(Column::Id.in_subquery(crate::identifier::cases(&scope.ctx, system, value)));
+        select = select.filter(
+            Column::Id.in_subquery(identifier::holder(&scope.ctx, IDENTIFIED, system, value)),
+        );
     }
     caseward_store::page(scope, select, page).await
 }
@@ -373,8 +377,7 @@ pub async fn create(tx: Tx, row: Model) -> Result<Model> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    crate::identifier::claim(tx, crate::identifier::CASE, row.id.uuid(), &row.identifiers.0)
-        .await?;
+    identifier::claim(tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     crate::case_step::log(tx, &row, "", row.identified_at);
     timeline::add(tx, &row, "CASE_CREATED", row.id.to_string()).await?;
     let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
@@ -393,8 +396,7 @@ pub async fn update(tx: Tx, id: CaseId, from: pb::Case, mask: FieldMask) -> Resu
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
     if row.identifiers != before.identifiers {
-        crate::identifier::replace(&tx, crate::identifier::CASE, id.uuid(), &row.identifiers.0)
-            .await?;
+        identifier::replace(&tx, IDENTIFIED, id.uuid(), &row.identifiers.0).await?;
     }
     timeline::add(&tx, &row, "CASE_UPDATED", id.to_string()).await?;
     let changed_fields = fields.into_iter().map(str::to_owned).collect();

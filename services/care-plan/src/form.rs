@@ -6,13 +6,12 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violation, Violations, check,
     data::{self, Identifier, Json},
 };
-use caseward_store::{Resource, Scope, Store, Transition, Tx};
+use caseward_store::{Resource, Scope, Store, Transition, Tx, identifier};
 use sea_orm::entity::prelude::*;
 
 use crate::{
     assessment_score,
     form_rule::{Critical, Rule},
-    identifier,
     questionnaire::Questionnaire,
     score::{self, Instrument, REGISTRY},
 };

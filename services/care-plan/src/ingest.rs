@@ -10,15 +10,15 @@ use caseward_api::{
     careplan::v1 as pb,
     types::v1::{Identifier, IngestOutcome},
 };
-use caseward_core::{Error, Name, Result, Violations, check};
-use caseward_store::{Resource, Tx};
+use caseward_core::{Error, Name, Result, Violations, check, data};
+use caseward_store::{Resource, Tx, identifier};
 use sea_orm::{QueryOrder, entity::prelude::*};
 
-use self::part::{Loaded, lost, refused};
+use self::part::{Loaded, lost};
 use crate::{
     activity, care_plan,
     case::{Column, Entity, Model, PatientId, State},
-    form, goal, identifier, member, problem,
+    form, goal, member, problem,
 };
 
 /// The names of the parts loaded so far, by the references that the bundle makes to them.
@@ -148,7 +148,7 @@ pub async fn problems(tx: Tx, all: Vec<pb::PatientProblem>) -> Result<pb::Ingest
     for from in all {
         outcomes.push(match Box::pin(load_problem(&tx, from)).await {
             Ok(outcome) => outcome,
-            Err(Error::Invalid(violations)) => refused(violations),
+            Err(Error::Invalid(violations)) => data::refused(violations),
             Err(err) => return Err(err),
         });
     }
@@ -191,8 +191,7 @@ async fn home(tx: &Tx, patient: PatientId, problem: &pb::Problem) -> Result<Opti
         .all(&tx.db)
         .await?;
     let mut bad = Violations::default();
-    let identifiers =
-        caseward_core::data::identifiers("problem.identifiers", &problem.identifiers, 20, &mut bad);
+    let identifiers = data::identifiers("problem.identifiers", &problem.identifiers, 20, &mut bad);
     bad.finish()?;
     for case in &cases {
         if !identifier::find(tx, &below::problems_of(case.id), &identifiers.0).await?.is_empty() {
@@ -214,7 +213,7 @@ pub async fn questionnaires(
             Ok((action, id)) => {
                 IngestOutcome { action: action.into(), name: id.to_string(), violations: vec![] }
             }
-            Err(Error::Invalid(violations)) => refused(violations),
+            Err(Error::Invalid(violations)) => data::refused(violations),
             Err(other) => return Err(other),
         });
     }

@@ -13,7 +13,6 @@ mod form_rule;
 mod goal;
 mod grpc;
 mod handoff;
-mod identifier;
 mod ingest;
 mod lace;
 mod member;

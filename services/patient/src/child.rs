@@ -1,13 +1,13 @@
 //! What the resources below a patient do alike: found in their patient, loaded by their identifiers.
 use caseward_api::types::v1::{IngestOutcome, ingest_outcome::Action};
-use caseward_core::{Error, Id, Kind, Name, Page, Result, check, data::Identifier};
-use caseward_store::{Resource, Scope, Tx};
+use caseward_core::{
+    Error, Id, Kind, Name, Page, Result, check,
+    data::{self, Identifier},
+};
+use caseward_store::{Resource, Scope, Tx, identifier};
 use sea_orm::entity::prelude::*;
 
-use crate::{
-    identifier,
-    patient::{self, PatientId},
-};
+use crate::patient::{self, PatientId};
 
 /// A resource below a patient.
 pub trait Child: Resource {
@@ -94,8 +94,7 @@ where
     E::verify(tx, &row).await?;
     let row = caseward_store::update::<E>(tx, row).await?;
     if E::identifiers(&row) != E::identifiers(&before) {
-        identifier::release(tx, E::IDENTIFIED, E::id(&row)).await?;
-        identifier::claim(tx, E::IDENTIFIED, E::id(&row), E::identifiers(&row)).await?;
+        identifier::replace(tx, E::IDENTIFIED, E::id(&row), E::identifiers(&row)).await?;
     }
     E::tell(tx, &row, fields);
     Ok(row)
@@ -114,13 +113,10 @@ where
     for (patient, from) in members {
         outcomes.push(match ingest_one::<E>(&tx, &patient, from).await {
             Ok((action, name)) => IngestOutcome { action: action.into(), name, violations: vec![] },
-            Err(Error::Invalid(violations)) => identifier::refused(violations),
+            Err(Error::Invalid(violations)) => data::refused(violations),
             Err(Error::NotFound(_)) => {
                 let why = "is not a patient that is known".to_owned();
-                identifier::refused(vec![caseward_core::Violation {
-                    field: "patient".to_owned(),
-                    why,
-                }])
+                data::refused(vec![caseward_core::Violation { field: "patient".to_owned(), why }])
             }
             Err(other) => return Err(other),
         });
@@ -178,7 +174,7 @@ async fn patient_named(tx: &Tx, name: &str) -> Result<PatientId> {
         .split_once('|')
         .ok_or_else(|| Error::invalid("patient", "wants `patients?identifier={system}|{value}`"))?;
     let identifier = Identifier { system: system.to_owned(), value: value.to_owned() };
-    match identifier::find(tx, identifier::PATIENT, &[identifier]).await?[..] {
+    match identifier::find(tx, patient::IDENTIFIED, &[identifier]).await?[..] {
         [id] => Ok(patient::get(tx, id.into()).await?.id),
         _ => Err(Error::invalid("patient", "is not a patient that is known")),
     }

@@ -4,7 +4,6 @@ mod child;
 mod consent;
 mod coverage;
 mod grpc;
-mod identifier;
 mod migrations;
 mod patient;
 mod preference;

@@ -8,13 +8,13 @@ use caseward_core::{
     check::{self, Checked},
     data::{self, Address, ContactPoint, HumanName, Identifier, Json, PartialDate, Period},
 };
-use caseward_store::{Basis, Resource, Scope, Transition, Tx, relation};
+use caseward_store::{Basis, Resource, Scope, Transition, Tx, identifier, relation};
 use prost_types::FieldMask;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
-use crate::{identifier, relations};
+use crate::relations;
 
 #[derive(Debug)]
 pub struct Patient;
@@ -22,6 +22,9 @@ impl Kind for Patient {
     const COLLECTION: &'static str = "patients";
 }
 pub type PatientId = Id<Patient>;
+
+/// The kind of a patient's identifiers.
+pub const IDENTIFIED: &str = "patient";
 
 /// How long whoever made a record may see it without being on a care team.
 const REGISTRATION: Duration = Duration::days(30);
@@ -254,15 +257,16 @@ pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<M
         let Some((system, value)) = identifier.split_once('|') else {
             return Err(Error::invalid("identifier", "wants `{system}|{value}`"));
         };
-        select =
-            select.filter(Column::Id.in_subquery(identifier::patients(&scope.ctx, system, value)));
+        select = select.filter(
+            Column::Id.in_subquery(identifier::holder(&scope.ctx, IDENTIFIED, system, value)),
+        );
     }
     caseward_store::page(scope, select, page).await
 }
 
 pub async fn create(tx: Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    identifier::claim(&tx, identifier::PATIENT, row.id.uuid(), &row.identifiers.0).await?;
+    identifier::claim(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     let period = Period { start: Some(tx.ctx.now()), end: Some(tx.ctx.now() + REGISTRATION) };
     relate(&tx, &row, tx.ctx.subject(), Basis::Registrar, period).await?;
     relate_subject(&tx, &row, None).await?;
@@ -307,8 +311,7 @@ async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
     if row.identifiers != before.identifiers {
-        identifier::release(tx, identifier::PATIENT, row.id.uuid()).await?;
-        identifier::claim(tx, identifier::PATIENT, row.id.uuid(), &row.identifiers.0).await?;
+        identifier::replace(tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     }
     if row.subject != before.subject {
         relate_subject(tx, &row, before.subject).await?;
@@ -330,7 +333,7 @@ pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPati
                 name: row.id.to_string(),
                 violations: vec![],
             },
-            Err(Error::Invalid(violations)) => crate::identifier::refused(violations),
+            Err(Error::Invalid(violations)) => data::refused(violations),
             Err(other) => return Err(other),
         });
     }
@@ -339,7 +342,7 @@ pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPati
 
 async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
     let draft = Model::draft(&tx.ctx, from)?;
-    let known = identifier::find(tx, identifier::PATIENT, &draft.identifiers.0).await?;
+    let known = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
     match known[..] {
         [] if draft.identifiers.0.is_empty() => {
             Err(Error::invalid("patient.identifiers", "an ingested patient needs at least one"))
@@ -351,7 +354,7 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
                 id: before.id,
                 subject: draft.subject.clone().or(before.subject.clone()),
                 // What another source knows of the person is kept.
-                identifiers: Json(identifier::union(&before.identifiers.0, &draft.identifiers.0)),
+                identifiers: Json(data::union(&before.identifiers.0, &draft.identifiers.0)),
                 state: before.state,
                 merged_into: before.merged_into,
                 created_at: before.created_at,

@@ -4,8 +4,11 @@
 //! and written in another handful. One bad record costs that one only.
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use caseward_api::types::v1::{IngestOutcome, Violation, ingest_outcome::Action};
-use caseward_core::{Error, Id, Kind, Result, Violations, check, data::Identifier};
+use caseward_api::types::v1::{IngestOutcome, ingest_outcome::Action};
+use caseward_core::{
+    Error, Id, Kind, Result, Violations, check,
+    data::{self, Identifier},
+};
 use caseward_store::Tx;
 use sea_orm::{IntoActiveModel, entity::prelude::*};
 
@@ -123,7 +126,7 @@ impl<E: Record> Load<'_, E> {
         }
         let all: Vec<caseward_core::Violation> = bad.into();
         if !all.is_empty() {
-            return refused(all);
+            return data::refused(all);
         }
         let action = match before {
             None => Action::Created,
@@ -188,13 +191,4 @@ impl<E: Record> Load<'_, E> {
         }
         term::put(self.tx, E::Kind::COLLECTION, terms).await
     }
-}
-
-/// The outcome of a record that was refused.
-fn refused(violations: Vec<caseward_core::Violation>) -> IngestOutcome {
-    let violations = violations
-        .into_iter()
-        .map(|violation| Violation { field: violation.field, description: violation.why })
-        .collect();
-    IngestOutcome { action: Action::Failed.into(), name: String::new(), violations }
 }

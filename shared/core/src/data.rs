@@ -7,7 +7,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Time,
+    Time, Violation,
     check::{self, Checked, Violations},
 };
 
@@ -162,6 +162,14 @@ pub fn identifiers(
         bad.add(field, "holds an identifier twice");
     }
     Json(all)
+}
+
+/// Every identifier of either, once.
+pub fn union(one: &[Identifier], other: &[Identifier]) -> Vec<Identifier> {
+    let mut all = [one, other].concat();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Checks a list of names of a person.
@@ -391,6 +399,16 @@ impl From<Period> for pb::Period {
     fn from(Period { start, end }: Period) -> Self {
         pb::Period { start: start.map(Into::into), end: end.map(Into::into) }
     }
+}
+
+/// The outcome of a loaded resource that was refused.
+pub fn refused(violations: Vec<Violation>) -> pb::IngestOutcome {
+    let violations = violations
+        .into_iter()
+        .map(|Violation { field, why }| pb::Violation { field, description: why })
+        .collect();
+    let action = pb::ingest_outcome::Action::Failed.into();
+    pb::IngestOutcome { action, name: String::new(), violations }
 }
 
 // === storage ===

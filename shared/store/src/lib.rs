@@ -9,6 +9,7 @@
 )]
 pub mod audit;
 mod connect;
+pub mod identifier;
 pub mod inbox;
 pub mod lease;
 pub mod migrations;

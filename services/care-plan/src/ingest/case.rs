@@ -1,15 +1,13 @@
 //! Cases as other systems have them.
 use caseward_api::{careplan::v1 as pb, types::v1::ingest_outcome::Action};
 use caseward_core::{Error, Machine, Result, Violations, check};
-use caseward_store::Tx;
+use caseward_store::{Tx, identifier};
 
 use super::part::{self, Identity, Loaded};
 use crate::{
     accountability::{self, Cause},
-    case::{self, Entity, Model, State},
-    case_step,
-    identifier::{self, CASE},
-    timeline,
+    case::{self, Entity, IDENTIFIED, Model, State},
+    case_step, timeline,
 };
 
 /// Makes or updates a case. It is ACTIVE where its state is not given and one of its plans is `running`.
@@ -18,7 +16,7 @@ pub(super) async fn load(tx: &Tx, from: &pb::Case, running: bool) -> Result<Load
 }
 
 async fn store(tx: &Tx, from: &pb::Case, running: bool) -> Result<(Action, Model)> {
-    let identity = Identity::of(tx, "case", CASE, &from.identifiers).await?;
+    let identity = Identity::of(tx, "case", IDENTIFIED, &from.identifiers).await?;
     let unspecified = if running { State::Active } else { State::Identified };
     let state = part::state("case.state", from.state, unspecified, State::known)?;
     let draft = Model::draft(&tx.ctx, from)?;
@@ -45,7 +43,7 @@ async fn store(tx: &Tx, from: &pb::Case, running: bool) -> Result<(Action, Model
         return Ok((Action::Unchanged, before));
     }
     let row = update(tx, row, &before, from).await?;
-    identifier::claim(tx, CASE, row.id.uuid(), &identity.unclaimed).await?;
+    identifier::claim(tx, IDENTIFIED, row.id.uuid(), &identity.unclaimed).await?;
     Ok((Action::Updated, row))
 }
 

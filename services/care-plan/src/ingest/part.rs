@@ -1,10 +1,10 @@
 //! One part of a load: found by its identifiers, made or brought up to date, or refused alone.
 use caseward_api::types::v1::{self as types, IngestOutcome, Violation, ingest_outcome::Action};
 use caseward_core::{Error, Result, Violations, check, data};
-use caseward_store::{Resource, Tx, transition};
+use caseward_store::{Resource, Tx, identifier, transition};
 use sea_orm::entity::prelude::*;
 
-use crate::{case, identifier};
+use crate::case;
 
 /// What is wrong with a part that nothing could find again.
 pub(super) const NEEDED: &str = "a loaded part needs at least one";
@@ -74,7 +74,9 @@ pub(super) fn settle<E: Resource>(done: Result<(Action, E::Model)>) -> Result<Lo
                 IngestOutcome { action: action.into(), name: E::name(&row), violations: vec![] };
             Ok(Loaded { outcome, row: Some(row) })
         }
-        Err(Error::Invalid(violations)) => Ok(Loaded { outcome: refused(violations), row: None }),
+        Err(Error::Invalid(violations)) => {
+            Ok(Loaded { outcome: data::refused(violations), row: None })
+        }
         Err(err) => Err(err),
     }
 }
@@ -191,15 +193,6 @@ pub(super) fn state<S>(
         return Ok(unspecified);
     }
     known(number).map_err(|_| Error::invalid(field, "holds a value that is not known"))
-}
-
-/// The outcome of a part that was refused.
-pub(super) fn refused(violations: Vec<caseward_core::Violation>) -> IngestOutcome {
-    let violations = violations
-        .into_iter()
-        .map(|violation| Violation { field: violation.field, description: violation.why })
-        .collect();
-    IngestOutcome { action: Action::Failed.into(), name: String::new(), violations }
 }
 
 /// The outcome of each of `count` parts whose parent was refused.
