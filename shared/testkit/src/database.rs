@@ -43,11 +43,16 @@ impl Database {
 
     /// An empty PostgreSQL database, where this machine has PostgreSQL.
     pub async fn postgres() -> Option<Database> {
-        let Postgres { url, .. } = postgres().await?;
+        Some(Database::on(postgres().await?).await)
+    }
+
+    /// An empty database on `server`.
+    pub async fn on(server: &Postgres) -> Database {
+        let url = &server.url;
         let name = format!("caseward_test_{}", Uuid::now_v7().simple());
         on_server(url, &format!("CREATE DATABASE {name}")).await.expect("a database is made");
         let kept = Arc::new(Kept::Server { url: url.clone(), name: name.clone() });
-        Some(Database { url: format!("{url}/{name}"), _kept: kept })
+        Database { url: format!("{url}/{name}"), _kept: kept }
     }
 
     /// Whether it is SQLite, where a rule of the test differs.
@@ -71,8 +76,8 @@ impl Drop for Kept {
     }
 }
 
-/// The name of the database that every server has.
-async fn on_server(url: &str, sql: &str) -> Result<(), sea_orm::DbErr> {
+/// Runs `sql` in the database that every server has.
+pub(crate) async fn on_server(url: &str, sql: &str) -> Result<(), sea_orm::DbErr> {
     let mut options = sea_orm::ConnectOptions::new(format!("{url}/postgres"));
     options.max_connections(1).sqlx_logging(false);
     let server = Connection::connect(options).await?;

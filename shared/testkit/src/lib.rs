@@ -11,25 +11,60 @@
 //! | `CASEWARD_TEST_BINARIES` | the folder of the suite's binaries; without it they are built |
 //! | `CASEWARD_TEST_DATA` | where the public data sets are; by default `../shared/data` beside the project |
 //!
-//! Without the first two, `postgres`, `initdb` and `nats-server` are looked for on `PATH`.
+//! # Judging a deployment
+//!
+//! Four pieces make a trial, and each stands alone, so that an operator can judge a build before it goes live:
+//!
+//! - [`Suite`] starts the real binaries in either shape, from a [`Plan`]: settings, replicas, a PostgreSQL server of its
+//!   own, proxies. A [`Member`] is stopped, killed, paused and resumed; [`Suite::victims`] lists all that can be killed.
+//! - [`Proxy`] stands on a [`Link`] and does what networks do: latency, stall, half-open, reset, slices, limit.
+//! - [`History`] writes down what clients are about to do and what they were told: done, refused, or unknown.
+//! - [`history::judge`] holds that against what is there, read through the API and straight from the database.
+//!
+//! ```no_run
+//! # async fn shown() -> anyhow::Result<()> {
+//! use caseward_testkit::{History, Suite, Toxic, Way, Link, history};
+//! let mut chances = fastrand::Rng::with_seed(7);
+//! let mut suite = Suite::plan().own_postgres().proxied().cluster().await.expect("PostgreSQL and NATS");
+//! let history = History::create("history.jsonl".as_ref(), 7)?;
+//! let call = history.begin("client 1", "CreatePatient", "key 1");
+//! // … the call itself, and `call.end(&Outcome::of(&answer, …))` …
+//! # drop(call);
+//! suite.proxy(Link::Database("patient")).set(Way::Back, Toxic::Stall);
+//! let victim = chances.choice(suite.victims()).expect("something to kill");
+//! suite.kill(victim, &mut chances).await;
+//! suite.restart(victim).await;
+//! suite.ready().await;
+//! let wrong = history::judge(&history.intents()?, &Default::default());
+//! # Ok(()) }
+//! ```
+//!
+//! # What a machine must have
+//!
+//! Without the first two variables, `postgres`, `initdb` and `nats-server` are looked for on `PATH`.
 mod data;
 mod database;
+pub mod history;
 mod nats;
 mod oidc;
 mod otlp;
 mod postgres;
 mod program;
+mod proxy;
 mod smtp;
 mod suite;
 
 pub use data::data;
 pub use database::{Database, databases};
+pub use history::{History, Outcome};
 pub use nats::{Nats, nats};
 pub use oidc::Provider;
 pub use otlp::{Collector, Telemetry};
+pub use postgres::Postgres;
 pub use program::Program;
+pub use proxy::{Proxy, Toxic, Way};
 pub use smtp::{Answer, Mail, Smtp};
-pub use suite::{Caller, Member, Plan, START, Suite, suites};
+pub use suite::{Caller, Link, Member, Plan, START, Suite, Victim, suites};
 
 /// Reads a variable that steers tests; one that is empty is not set.
 fn variable(name: &str) -> Option<String> {

@@ -2,8 +2,9 @@
 mod binaries;
 mod caller;
 mod member;
+mod victim;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use caseward_api::access::v1::{
@@ -20,8 +21,9 @@ use uuid::Uuid;
 
 pub use caller::Caller;
 pub use member::Member;
+pub use victim::Victim;
 
-use crate::{Database, Nats, nats, program};
+use crate::{Database, Nats, Postgres, Proxy, nats, program};
 
 /// When the simulated clock of a suite starts: a Monday morning.
 pub const START: &str = "2026-01-05T08:00:00Z";
@@ -46,6 +48,9 @@ pub struct Suite {
     verifier: Verifier,
     nats: Option<Nats>,
     databases: Vec<Database>,
+    /// Outlives the databases on it.
+    postgres: Option<Postgres>,
+    proxies: BTreeMap<Link, Proxy>,
     folder: TempDir,
 }
 
@@ -53,6 +58,22 @@ pub struct Suite {
 #[derive(Clone, Debug)]
 pub struct Plan {
     settings: Vec<(String, String)>,
+    replicas: BTreeMap<&'static str, usize>,
+    own_postgres: bool,
+    proxied: bool,
+}
+
+/// A connection within a suite, or to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// From clients to the gateway.
+    Gateway,
+    /// From the gateway and the other services to this one, by its section in the settings. Of a cluster only.
+    Peer(&'static str),
+    /// From this service to its database. Of a cluster only.
+    Database(&'static str),
+    /// From every service to the bus. Of a cluster only.
+    Bus,
 }
 
 /// A suite of each shape that this machine can run. A story runs on each.
@@ -82,7 +103,12 @@ impl Suite {
             ("CASEWARD__DRAIN_SECONDS", "5"),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Plan { settings: settings.into() }
+        Plan {
+            settings: settings.into(),
+            replicas: BTreeMap::new(),
+            own_postgres: false,
+            proxied: false,
+        }
     }
 
     /// Somebody with a token, in the organization of the local issuer.
@@ -97,9 +123,14 @@ impl Suite {
         Caller::new(subject, token.expect("the local issuer mints tokens"), &self.transport())
     }
 
-    /// Where the gateway listens, without a token.
+    /// Where the gateway listens, without a token. A connection of its own each time.
     pub fn transport(&self) -> Transport {
         remote(self.gateway)
+    }
+
+    /// The same by way of the gateway's proxy.
+    pub fn proxied(&self) -> Transport {
+        remote(self.proxy(Link::Gateway).address().port())
     }
 
     /// The same past the gateway: replica `n` of a service, by its section in the settings.
@@ -154,6 +185,16 @@ impl Suite {
         self.nats.as_mut()
     }
 
+    /// The server of a cluster's databases, if it is the suite's own, to be killed and started.
+    pub fn postgres(&mut self) -> Option<&mut Postgres> {
+        self.postgres.as_mut()
+    }
+
+    /// The proxy on `link`, of a suite that was planned with proxies.
+    pub fn proxy(&self, link: Link) -> &Proxy {
+        self.proxies.get(&link).unwrap_or_else(|| panic!("there is no proxy on {link:?}"))
+    }
+
     /// Where the service of `name` keeps its data, for a look past the service.
     pub fn database(&self, name: &str) -> String {
         let of_cluster = CLUSTER.iter().position(|(service, ..)| *service == name);
@@ -202,6 +243,31 @@ impl Plan {
         self
     }
 
+    /// Gives a service so many replicas in a cluster, by its section in the settings.
+    pub fn replicas(mut self, name: &'static str, replicas: usize) -> Plan {
+        self.replicas.insert(name, replicas);
+        self
+    }
+
+    /// Gives a cluster a PostgreSQL server of its own, that may be killed.
+    pub fn own_postgres(mut self) -> Plan {
+        self.own_postgres = true;
+        self
+    }
+
+    /// Puts a [`Proxy`] on every [`Link`].
+    pub fn proxied(mut self) -> Plan {
+        self.proxied = true;
+        self
+    }
+
+    /// A suite of each shape that this machine can run.
+    pub async fn suites(self) -> Vec<Suite> {
+        let mut all = vec![self.clone().one().await];
+        all.extend(self.cluster().await);
+        all
+    }
+
     /// Starts the suite in one process.
     pub async fn one(self) -> Suite {
         self.start_one().await.expect("the suite starts")
@@ -210,11 +276,19 @@ impl Plan {
     /// Starts the suite as a cluster, where this machine can.
     pub async fn cluster(self) -> Option<Suite> {
         let nats = nats().await?;
+        let postgres = match self.own_postgres {
+            true => Some(Postgres::own().await?),
+            false => None,
+        };
         let mut databases = vec![];
         for _ in CLUSTER.iter().filter(|(name, ..)| *name != "gateway") {
-            databases.push(Database::postgres().await?);
+            databases.push(match &postgres {
+                Some(server) => Database::on(server).await,
+                None => Database::postgres().await?,
+            });
         }
-        Some(self.start_cluster(nats, databases).await.expect("the cluster starts"))
+        let started = self.start_cluster(nats, postgres, databases).await;
+        Some(started.expect("the cluster starts"))
     }
 
     async fn start_one(mut self) -> anyhow::Result<Suite> {
@@ -222,11 +296,23 @@ impl Plan {
         let (folder, verifier) = self.prepare()?;
         let port = program::free_port()?;
         self.set("gateway", "listen", format!("127.0.0.1:{port}"));
-        let mut member =
-            Member::new("caseward", 0, port, binaries.join("caseward"), self.settings, &folder);
+        let mut member = Member::new(
+            "caseward",
+            0,
+            port,
+            binaries.join("caseward"),
+            self.settings.clone(),
+            &folder,
+        );
         member.start().await;
+        let mut proxies = BTreeMap::new();
+        if self.proxied {
+            proxies.insert(Link::Gateway, Proxy::start(local(port)).await?);
+        }
         let (members, databases) = (vec![member], vec![]);
-        let suite = Suite { members, gateway: port, verifier, nats: None, databases, folder };
+        let (nats, postgres, gateway) = (None, None, port);
+        let suite =
+            Suite { members, gateway, verifier, nats, databases, postgres, proxies, folder };
         suite.ready().await;
         Ok(suite)
     }
@@ -234,22 +320,29 @@ impl Plan {
     async fn start_cluster(
         mut self,
         nats: Nats,
+        postgres: Option<Postgres>,
         databases: Vec<Database>,
     ) -> anyhow::Result<Suite> {
         let binaries = binaries::folder().await?;
         let (folder, verifier) = self.prepare()?;
-        self.settings.push(("CASEWARD__BUS".to_owned(), nats.url.clone()));
+        let mut proxies = BTreeMap::new();
+        let bus = self.by_way_of(&mut proxies, Link::Bus, &nats.url).await?;
+        self.settings.push(("CASEWARD__BUS".to_owned(), bus));
         let mut places = vec![];
         for (n, (name, binary, replicas)) in CLUSTER.into_iter().enumerate() {
-            for replica in 0..replicas {
+            for replica in 0..self.replicas.get(name).copied().unwrap_or(replicas) {
                 let port = program::free_port()?;
                 if replica == 0 && name != "gateway" {
-                    self.set("peers", name, format!("http://127.0.0.1:{port}"));
+                    let url = format!("http://127.0.0.1:{port}");
+                    let url = self.by_way_of(&mut proxies, Link::Peer(name), &url).await?;
+                    self.set("peers", name, url);
                 }
                 places.push((name, binaries.join(binary), replica, port));
             }
             if let Some(database) = databases.get(n) {
-                self.set(name, "database", database.url.clone());
+                let link = Link::Database(name);
+                let url = self.by_way_of(&mut proxies, link, &database.url).await?;
+                self.set(name, "database", url);
             }
         }
         let mut members = vec![];
@@ -262,9 +355,32 @@ impl Plan {
             members.push(member);
         }
         let gateway = members.last().context("a cluster has members")?.port;
-        let suite = Suite { members, gateway, verifier, nats: Some(nats), databases, folder };
+        if self.proxied {
+            proxies.insert(Link::Gateway, Proxy::start(local(gateway)).await?);
+        }
+        let nats = Some(nats);
+        let suite =
+            Suite { members, gateway, verifier, nats, databases, postgres, proxies, folder };
         suite.ready().await;
         Ok(suite)
+    }
+
+    /// `url`, or the same at a proxy before it where the plan wants proxies.
+    async fn by_way_of(
+        &self,
+        proxies: &mut BTreeMap<Link, Proxy>,
+        link: Link,
+        url: &str,
+    ) -> anyhow::Result<String> {
+        if !self.proxied {
+            return Ok(url.to_owned());
+        }
+        let uri: http::Uri = url.parse()?;
+        let port = uri.port_u16().context("a test's server has a port")?;
+        let proxy = Proxy::start(local(port)).await?;
+        let there = url.replace(&format!(":{port}"), &format!(":{}", proxy.address().port()));
+        proxies.insert(link, proxy);
+        Ok(there)
     }
 
     fn prepare(&mut self) -> anyhow::Result<(TempDir, Verifier)> {
@@ -281,6 +397,10 @@ impl Plan {
         let variable = format!("CASEWARD__{section}__{key}").to_uppercase();
         self.settings.push((variable, value));
     }
+}
+
+fn local(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
 }
 
 fn remote(port: u16) -> Transport {
