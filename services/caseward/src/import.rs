@@ -4,7 +4,7 @@ mod progress;
 mod sink;
 mod table;
 
-use std::{io::Read, net::Ipv4Addr, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use caseward::Suite;
@@ -137,7 +137,7 @@ async fn load(format: Format, source: &str, services: &mut Services, report: &mu
         Format::Nppes { paths } => nppes(paths, services, report).await,
     };
     if let Err(error) = loaded {
-        report.failures.push(failure("", format!("the import ended early: {error:#}")));
+        report.failures.push(Failure::of_file("", format!("the import ended early: {error:#}")));
     }
 }
 
@@ -158,20 +158,16 @@ async fn nppes(
 ) -> anyhow::Result<()> {
     for path in paths {
         let file = path.to_string_lossy();
-        let opened: Result<Box<dyn Read + Send>, _> = caseward_fhir::open_nppes(&path);
-        match opened {
+        match caseward_fhir::unpacked(&path) {
             Ok(reader) => {
                 Box::pin(caseward_fhir::import_nppes(&file, reader, services, report)).await?;
             }
             Err(error) => {
-                report.failures.push(failure(&file, format!("cannot be read: {}", error.kind())));
+                report
+                    .failures
+                    .push(Failure::of_file(&file, format!("cannot be read: {}", error.kind())));
             }
         }
     }
     Ok(())
-}
-
-/// A failure of a file as a whole.
-fn failure(file: &str, reason: String) -> Failure {
-    Failure { file: file.into(), entry: String::new(), path: String::new(), reason }
 }

@@ -1,9 +1,10 @@
 //! Which entries are the same resource, and by which identifiers our services know it.
 //!
-//! Entries with the same full URL, or the same type and id, are one resource: the last one read is what it is now.
+//! Entries with the same full URL, or the same type and id, are one resource: the one updated last is what it is now,
+//! and the one read last where they do not say when they were.
 //! So are entries of different files that share a business identifier and a name. Everything else is apart: within one
 //! file, resources with ids of their own are different whatever identifiers they share. An identifier that different
-//! resources carry identifies none of them and is left out.
+//! resources carry identifies none of them and is left out. What nothing else identifies is known by what it says.
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -13,9 +14,9 @@ use caseward_api::types::v1::Identifier;
 use serde_json::Value;
 
 use crate::{
-    Entry,
+    Entry, moment,
     node::{Node, Notes},
-    reference::Key,
+    reference::{self, Key},
 };
 
 /// One resource of the input.
@@ -25,7 +26,7 @@ pub(crate) struct Resource {
     pub(crate) resource_type: Arc<str>,
     /// The entries it was read from, as positions in the input; the last says what it is.
     pub(crate) entries: Vec<usize>,
-    /// What our services know it by; empty where nothing is its own.
+    /// What our services know it by, the surest first; never empty.
     pub(crate) identifiers: Vec<Identifier>,
     primary: Option<Key>,
     label: Label,
@@ -91,8 +92,15 @@ impl Catalog {
                 });
             }
             let resource = &mut catalog.resources[at];
-            resource.entries.push(n);
-            resource.label = label;
+            match resource.entries.last() {
+                Some(last) if is_older(entry, &entries[*last]) => {
+                    resource.entries.insert(resource.entries.len() - 1, n);
+                }
+                _ => {
+                    resource.entries.push(n);
+                    resource.label = label;
+                }
+            }
             for key in keys.iter().chain(&business) {
                 note_once(catalog.by_key.entry(key.clone()).or_default(), at);
                 let in_file = (entry.file.clone(), key.clone());
@@ -108,7 +116,20 @@ impl Catalog {
             }
         }
         catalog.keep_apart(sharers, entries, source);
+        catalog.name_the_rest(entries);
         catalog
+    }
+
+    /// Gives a resource that nothing identifies the one thing that is its own: what it says.
+    fn name_the_rest(&mut self, entries: &[Entry]) {
+        for resource in self.resources.iter_mut().filter(|one| one.identifiers.is_empty()) {
+            let n = resource.entries[resource.entries.len() - 1];
+            let Entry { json, resource_type, .. } = &entries[n];
+            resource.identifiers.push(reference::of_content(resource_type, json));
+            Node::root(json, resource_type, &self.notes[n]).warn(
+                "has no identity of its own; when it says something else, it is taken as another",
+            );
+        }
     }
 
     /// The resource that the entry is another version of, if it is in the catalog.
@@ -208,6 +229,15 @@ pub(crate) enum Found {
     Several,
 }
 
+/// Whether an entry says that it was updated before the other was.
+fn is_older(entry: &Entry, than: &Entry) -> bool {
+    let updated = |of: &Entry| {
+        let at = moment::parse(of.json.pointer("/meta/lastUpdated")?.as_str()?)?.begins();
+        Some((at.seconds, at.nanos))
+    };
+    matches!((updated(entry), updated(than)), (Some(one), Some(other)) if one < other)
+}
+
 fn note_once(all: &mut Vec<usize>, at: usize) {
     if !all.contains(&at) {
         all.push(at);
@@ -264,7 +294,7 @@ mod tests {
     fn entry(file: &str, full_url: &str, json: Value) -> Entry {
         Entry {
             file: file.into(),
-            place: Place::File,
+            place: Place::default(),
             full_url: (!full_url.is_empty()).then(|| full_url.to_owned()),
             resource_type: json["resourceType"].as_str().unwrap().to_owned(),
             id: json["id"].as_str().map(str::to_owned),

@@ -48,11 +48,16 @@ pub(crate) fn read(
             payer_display.get_or_insert_with(|| by.to_owned());
             String::new()
         }
-        None => String::new(),
+        None => {
+            // Who it is may be learned later; that somebody pays is known.
+            let addresses = payors.iter().map(|at| at.text("reference", 300));
+            payer_display = payer_display.or(addresses.into_iter().find(|text| !text.is_empty()));
+            String::new()
+        }
     };
     let payer_display = payer_display.filter(|_| payer.is_empty()).unwrap_or_default();
     if payer.is_empty() && payer_display.is_empty() {
-        at.fail_at("payor", "wants an organization that is known, or a display");
+        at.fail_at("payor", "wants a reference or a display");
     }
     let coverage = Coverage {
         identifiers,
@@ -117,7 +122,7 @@ pub(crate) fn contained(entries: &[Entry]) -> Vec<Entry> {
             }
             coverages.push(Entry {
                 file: entry.file.clone(),
-                place: entry.place,
+                place: entry.place.clone(),
                 full_url: None,
                 resource_type: "Coverage".to_owned(),
                 id: None,

@@ -27,6 +27,20 @@ pub(crate) fn names_or_unnamed(of: &Node<'_>, most: usize) -> Vec<pb::HumanName>
     names
 }
 
+/// What an organization, a place or a plan is called: its name, else an alias, else what kind it is. FHIR lets it have
+/// none where it has an identifier.
+pub(crate) fn called(of: &Node<'_>) -> String {
+    let name = of.text("name", 300);
+    if !name.is_empty() {
+        return name;
+    }
+    of.warn_at("name", "is missing; called by its alias or its kind");
+    let alias = of.texts("alias", 20, 300).into_iter().next();
+    let kind = || concepts(of, "type", 20).iter().map(|kind| words(kind).to_owned()).next();
+    let called = alias.or_else(kind).filter(|text| !text.is_empty());
+    called.unwrap_or_else(|| "Unnamed".to_owned()).chars().take(300).collect()
+}
+
 /// The one name of a person, where FHIR allows one only.
 pub(crate) fn name(at: &Node<'_>) -> Option<pb::HumanName> {
     use human_name::Use;

@@ -44,12 +44,20 @@ impl Keep {
     }
 }
 
+/// What bytes hold.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// One document.
+    Whole(Value),
+    /// A document, and something after it.
+    More,
+}
+
 /// Parses a document. Nesting beyond 128 is refused by the parser.
-pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
+pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Parsed> {
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let value = Part::Resource.deserialize(&mut parser)?;
-    parser.end()?;
-    Ok(value)
+    Ok(if parser.end().is_ok() { Parsed::Whole(value) } else { Parsed::More })
 }
 
 /// The parts of a document that are slimmed while they are parsed.
@@ -150,7 +158,10 @@ mod tests {
     use super::*;
 
     fn parsed(document: &Value) -> Value {
-        parse(document.to_string().as_bytes()).unwrap()
+        match parse(document.to_string().as_bytes()) {
+            Ok(Parsed::Whole(value)) => value,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -3,27 +3,41 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-/// Where in a file something stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    /// The file as a whole.
-    File,
-    /// An entry of a Bundle, counted from 0 as FHIRPath does.
-    Entry(usize),
-    /// A line of an NDJSON or CSV file, counted from 1 as editors do.
-    Line(usize),
-    /// An entry of a Bundle that is a line.
-    LineEntry(usize, usize),
+/// Where in a file something stands: on a line of NDJSON or CSV, in an entry of a Bundle, or of a Bundle within one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    line: Option<usize>,
+    entries: Vec<usize>,
+}
+
+impl Place {
+    /// A line, counted from 1 as editors do.
+    pub(crate) fn line(n: usize) -> Self {
+        Place { line: Some(n), entries: vec![] }
+    }
+
+    /// An entry at this place, counted from 0 as FHIRPath does.
+    pub(crate) fn entry(&self, n: usize) -> Self {
+        let mut place = self.clone();
+        place.entries.push(n);
+        place
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::File => Ok(()),
-            Place::Entry(n) => write!(f, "entry[{n}]"),
-            Place::Line(n) => write!(f, "line {n}"),
-            Place::LineEntry(line, n) => write!(f, "line {line} entry[{n}]"),
+        if let Some(n) = self.line {
+            write!(f, "line {n}")?;
         }
+        for (depth, n) in self.entries.iter().enumerate() {
+            let before = match (depth, self.line) {
+                (0, None) => "",
+                (0, Some(_)) => " ",
+                _ => ".",
+            };
+            write!(f, "{before}entry[{n}]")?;
+        }
+        Ok(())
     }
 }
 
@@ -38,6 +52,13 @@ pub struct Failure {
     pub path: String,
     /// What is wrong, as a sentence without any value of a patient.
     pub reason: String,
+}
+
+impl Failure {
+    /// Of a file as a whole.
+    pub fn of_file(file: &str, reason: String) -> Self {
+        Failure { file: file.into(), entry: String::new(), path: String::new(), reason }
+    }
 }
 
 /// Something that was taken although it is not as it should be.
@@ -87,8 +108,8 @@ mod tests {
 
     #[test]
     fn a_place_reads_as_a_person_would_say_it() {
-        assert_eq!(Place::Entry(3).to_string(), "entry[3]");
-        assert_eq!(Place::LineEntry(2, 0).to_string(), "line 2 entry[0]");
-        assert_eq!(Place::File.to_string(), "");
+        assert_eq!(Place::default().entry(3).to_string(), "entry[3]");
+        assert_eq!(Place::line(2).entry(0).entry(5).to_string(), "line 2 entry[0].entry[5]");
+        assert_eq!(Place::default().to_string(), "");
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn content(at: &Node<'_>, identifiers: Vec<Identifier>) -> Goal {
         identifiers,
         description,
         categories: datatype::concepts(at, "category", 10),
-        targets: at.list_of("target", 20).iter().map(target).collect(),
+        targets: at.list_of("target", 20).iter().filter_map(target).collect(),
         priority: priority(at) as i32,
         start_date: at.date("startDate"),
         state: state.unwrap_or_default() as i32,
@@ -111,7 +111,8 @@ fn priority(at: &Node<'_>) -> Priority {
     }
 }
 
-fn target(at: &Node<'_>) -> Target {
+/// What is to be reached, or nothing where nothing of it is said.
+fn target(at: &Node<'_>) -> Option<Target> {
     let mut target = Target {
         measure: datatype::concept(at, "measure"),
         due_date: at.date("dueDate"),
@@ -139,7 +140,13 @@ fn target(at: &Node<'_>) -> Target {
     if at.get("dueDuration").is_some() {
         at.warn_at("dueDuration", "is a span, not a date; left out");
     }
-    target
+    let bounded = target.low.is_some() || target.high.is_some() || target.due_date.is_some();
+    if !bounded && target.detail.is_empty() {
+        // FHIR lets a target say only what is measured, such as "Exercises".
+        target.detail = short(target.measure.as_ref()?);
+        at.warn("says what is measured and not what is to be reached");
+    }
+    Some(target)
 }
 
 /// A target that is not a number.

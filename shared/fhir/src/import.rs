@@ -212,10 +212,6 @@ impl<S: Sink + Send> Run<'_, S> {
             let entry = self.last(resource);
             let notes = std::mem::take(&mut self.notes[entry]);
             let site = self.site(resource);
-            if self.catalog.resources[resource].identifiers.is_empty() {
-                let node = Node::root(&self.entries[entry].json, resource_type, &notes);
-                node.fail("wants an id, a full URL or an identifier of its own");
-            }
             let read = self.read(resource, resource_type, &notes, &read);
             match read {
                 Some(member) if notes.is_clean() => members.push((resource, member)),

@@ -5,7 +5,7 @@
 //!
 //! A resource is known to the services by its business identifiers and by the address it had where it came from: its
 //! full URL or its id where that is a UUID ([`URI_SYSTEM`]), else its type and id ([`SOURCE_SYSTEM`]), so that a
-//! second import finds it. Plain ids such as `example` are unique within one server only: sources that may use the
+//! second import finds it. What has none of these is known by what it says ([`CONTENT_SYSTEM`]). Plain ids such as `example` are unique within one server only: sources that may use the
 //! same ones are told apart by the `source` that [`import`] takes.
 mod care_plan;
 mod care_team;
@@ -34,7 +34,7 @@ mod report;
 
 pub use finding::{Failure, Place, Warning};
 pub use import::{Batch, Sink, import};
-pub use nppes::{NPI_SYSTEM, import_nppes, open as open_nppes};
-pub use read::{Entry, MAX_FILE_BYTES, Reading};
-pub use reference::{PART_SYSTEM, SOURCE_SYSTEM, URI_SYSTEM};
+pub use nppes::{NPI_SYSTEM, import_nppes};
+pub use read::{Entry, MAX_FILE_BYTES, Reading, unpacked};
+pub use reference::{CONTENT_SYSTEM, PART_SYSTEM, SOURCE_SYSTEM, URI_SYSTEM};
 pub use report::{Counts, Report};

@@ -125,15 +125,6 @@ impl<'a> Node<'a> {
         self.get(member).map(|at| at.as_text(most)).unwrap_or_default()
     }
 
-    /// The text of a member that must be there.
-    pub(crate) fn required(&self, member: &str, most: usize) -> String {
-        let text = self.text(member, most);
-        if text.is_empty() && self.notes.is_clean() {
-            self.fail_at(member, "is required");
-        }
-        text
-    }
-
     /// The texts of a list, without empty ones.
     pub(crate) fn texts(&self, member: &str, members: usize, most: usize) -> Vec<String> {
         let all = self.list_of(member, members);

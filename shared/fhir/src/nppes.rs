@@ -4,15 +4,9 @@
 //! order and number mean nothing here. It is read row by row: the full one has gigabytes.
 mod row;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-    sync::Arc,
-};
+use std::{io::Read, sync::Arc};
 
 use csv::ByteRecord;
-use flate2::read::MultiGzDecoder;
 use row::{Columns, Provider, Row};
 
 use crate::{
@@ -26,17 +20,6 @@ pub const NPI_SYSTEM: &str = "http://hl7.org/fhir/sid/us-npi";
 
 /// How many rows are sent at once.
 const ROWS: usize = 200;
-
-/// Opens an NPPES file, plain or gzipped.
-pub fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    let file = File::open(path)?;
-    let gzipped = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("gz"));
-    Ok(if gzipped {
-        Box::new(MultiGzDecoder::new(file))
-    } else {
-        Box::new(io::BufReader::new(file))
-    })
-}
 
 /// Imports an NPPES file into the directory. `file` is what reports call it.
 pub async fn import_nppes<S: Sink + Send>(
@@ -54,8 +37,7 @@ pub async fn import_nppes<S: Sink + Send>(
     {
         Ok(columns) => columns,
         Err(reason) => {
-            let (entry, path) = (Place::File.to_string(), String::new());
-            report.failures.push(Failure { file, entry, path, reason });
+            report.failures.push(Failure::of_file(&file, reason));
             return Ok(());
         }
     };
@@ -66,7 +48,7 @@ pub async fn import_nppes<S: Sink + Send>(
     loop {
         let read = csv.read_byte_record(&mut record);
         let line = record.position().map_or(0, |at| at.line());
-        let place = Place::Line(usize::try_from(line).unwrap_or(usize::MAX));
+        let place = Place::line(usize::try_from(line).unwrap_or(usize::MAX));
         let site = Site { file: file.clone(), entry: place.to_string() };
         match read {
             Ok(false) => break,

@@ -26,7 +26,7 @@ pub(crate) fn read(
         identifiers,
         status: plan_net::active(at) as i32,
         types: datatype::concepts(at, "type", 10),
-        display_name: at.required("name", 300),
+        display_name: datatype::called(at),
         aliases: at.texts("alias", 20, 300),
         description: description.map(|at| at.text("valueString", 4000)).unwrap_or_default(),
         telecoms: datatype::telecoms(at, 30),
@@ -54,7 +54,7 @@ pub(crate) fn location(
     Some(Location {
         identifiers,
         status: status.unwrap_or(RecordStatus::Active) as i32,
-        display_name: at.required("name", 300),
+        display_name: datatype::called(at),
         aliases: at.texts("alias", 20, 300),
         description: at.text("description", 4000),
         types: datatype::concepts(at, "type", 20),
@@ -148,7 +148,7 @@ pub(crate) fn insurance_plan(
     Some(InsurancePlan {
         identifiers,
         status: status.unwrap_or(RecordStatus::Active) as i32,
-        display_name: at.required("name", 300),
+        display_name: datatype::called(at),
         aliases: at.texts("alias", 20, 300),
         types: datatype::concepts(at, "type", 10),
         plan_types: plans.iter().filter_map(|at| datatype::concept(at, "type")).collect(),

@@ -1,26 +1,29 @@
-//! Reads FHIR JSON from files and folders: Bundles, single resources, NDJSON, each plain or gzipped.
+//! Reads FHIR JSON from files and folders: Bundles, single resources, arrays, NDJSON, each plain or gzipped.
 //!
 //! Only what the import understands is kept in memory; everything else is counted by type while it is parsed.
 //! An import needs all of its entries before it can order them, so memory grows with the kept ones (about 5 % of a
 //! Synthea export), and with one unpacked file at a time.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 
-use crate::{Failure, Place, document};
+use crate::{
+    Failure, Place,
+    document::{self, Parsed},
+};
 
 /// The most bytes of one file, unpacked: a gzip of a megabyte may hold a gigabyte.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// The most folders within folders.
-const MAX_FOLDER_DEPTH: usize = 32;
+/// What a file of gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// One resource as it was read.
 #[derive(Clone, Debug)]
@@ -52,23 +55,12 @@ pub struct Reading {
     pub skipped: Vec<String>,
 }
 
-/// How the bytes of a file are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Json,
-    Lines,
-}
-
-impl Form {
-    fn of(path: &Path) -> Option<Form> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match name.rsplit_once('.')?.1 {
-            "json" => Some(Form::Json),
-            "ndjson" | "jsonl" => Some(Form::Lines),
-            _ => None,
-        }
-    }
+/// Whether a file found in a folder holds FHIR, by its name.
+fn is_fhir(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    [".json", ".ndjson", ".jsonl"].iter().any(|ending| name.ends_with(ending))
 }
 
 impl Reading {
@@ -81,82 +73,119 @@ impl Reading {
         reading
     }
 
-    /// The files to read: those named, and those of FHIR found in the folders named, each once.
+    /// The files to read: those named, and those of FHIR found in the folders named, each once however many links
+    /// and names lead to it.
     pub fn files(&mut self, paths: &[PathBuf]) -> Vec<PathBuf> {
-        let mut found = vec![];
+        let (mut found, mut seen) = (vec![], HashSet::new());
         for path in paths {
-            self.walk(path, 0, &mut found);
+            let before = (found.len(), self.failures.len());
+            let folder = path.is_dir() && !seen.contains(&itself(path));
+            self.walk(path, true, &mut seen, &mut found);
+            if folder && before == (found.len(), self.failures.len()) {
+                self.fail_file(path, "holds no .json or .ndjson file, plain or .gz".to_owned());
+            }
         }
-        // A folder and a file of it may both be named.
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|path| seen.insert(path.clone()));
         found
     }
 
-    fn walk(&mut self, path: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-        let children = match fs::metadata(path) {
+    fn walk(
+        &mut self,
+        path: &Path,
+        named: bool,
+        seen: &mut HashSet<PathBuf>,
+        found: &mut Vec<PathBuf>,
+    ) {
+        let meta = match fs::metadata(path) {
+            Ok(meta) => meta,
             Err(error) => return self.fail_file(path, unreadable(&error)),
-            Ok(meta) if meta.is_dir() => fs::read_dir(path)
-                .and_then(|all| all.map(|child| child.map(|c| c.path())).collect()),
-            Ok(_) if depth == 0 || Form::of(path).is_some() => return found.push(path.to_owned()),
-            Ok(_) => return self.skipped.push(path.display().to_string()),
         };
-        if depth >= MAX_FOLDER_DEPTH {
-            return self.fail_file(path, "lies too deep in folders".to_owned());
-        }
-        match children {
-            Err(error) => self.fail_file(path, unreadable(&error)),
-            Ok::<Vec<PathBuf>, _>(mut children) => {
-                children.sort();
-                for child in children {
-                    self.walk(&child, depth + 1, found);
+        let itself = itself(path);
+        if meta.is_dir() {
+            // A link to a folder above would be walked for ever.
+            if !seen.insert(itself) {
+                return;
+            }
+            let children = fs::read_dir(path)
+                .and_then(|all| all.map(|child| child.map(|c| c.path())).collect());
+            match children {
+                Err(error) => self.fail_file(path, unreadable(&error)),
+                Ok::<Vec<PathBuf>, _>(mut children) => {
+                    children.sort();
+                    for child in children {
+                        self.walk(&child, false, seen, found);
+                    }
                 }
             }
+        } else if named || meta.is_file() && is_fhir(path) {
+            if seen.insert(itself) {
+                found.push(path.to_owned());
+            }
+        } else {
+            self.skipped.push(path.display().to_string());
         }
     }
 
     /// Reads one file. What is wrong with it becomes a failure; nothing stops.
     pub fn take(&mut self, path: &Path) {
-        let Some(form) = Form::of(path) else {
-            return self.fail_file(path, "wants a .json or .ndjson file, plain or .gz".to_owned());
+        let file: Arc<str> = path.to_string_lossy().into();
+        let bytes = match bytes(path) {
+            Ok(bytes) => bytes,
+            Err(reason) => return self.fail_file(path, reason),
         };
-        match bytes(path) {
-            Err(reason) => self.fail_file(path, reason),
-            Ok(bytes) => {
-                let file: Arc<str> = path.to_string_lossy().into();
-                match form {
-                    Form::Json => self.document(&file, Place::File, &bytes),
-                    Form::Lines => self.lines(&file, &bytes),
-                }
+        if bytes.trim_ascii().is_empty() {
+            // A bulk export writes an empty file where there is none of a type.
+            let of_lines = path.to_string_lossy().to_ascii_lowercase();
+            if !of_lines.contains(".ndjson") && !of_lines.contains(".jsonl") {
+                self.fail_file(path, "is empty".to_owned());
             }
+            return;
+        }
+        // What a file holds says more than its name: exports call both forms `.json`.
+        match document::parse(&bytes) {
+            Ok(Parsed::Whole(value)) => self.value(&file, Place::default(), value),
+            _ if is_of_lines(&bytes) => self.lines(&file, &bytes),
+            Ok(Parsed::More) => {
+                let reason = "holds more than one resource; wants them in a list, or one a line";
+                self.fail_file(path, reason.to_owned());
+            }
+            Err(error) => self.fail_file(path, not_json(&error)),
         }
     }
 
     fn lines(&mut self, file: &Arc<str>, bytes: &[u8]) {
         for (n, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
-            if !line.is_empty() {
-                self.document(file, Place::Line(n + 1), line);
+            if line.is_empty() {
+                continue;
+            }
+            let place = Place::line(n + 1);
+            match document::parse(line) {
+                Ok(Parsed::Whole(value)) => self.value(file, place, value),
+                Ok(Parsed::More) => {
+                    self.fail(file, &place, "", "holds more than one resource".to_owned());
+                }
+                Err(error) => self.fail(file, &place, "", not_json(&error)),
             }
         }
     }
 
-    fn document(&mut self, file: &Arc<str>, place: Place, bytes: &[u8]) {
-        let resource = match document::parse(bytes) {
-            Ok(resource) => resource,
-            Err(error) => return self.fail(file, place, "", not_json(&error)),
-        };
-        if resource.get("resourceType").and_then(Value::as_str) == Some("Bundle") {
-            return self.bundle(file, place, resource);
+    /// Takes what a file or a line holds: a resource, a Bundle, or a list of either.
+    fn value(&mut self, file: &Arc<str>, place: Place, value: Value) {
+        match value {
+            Value::Array(members) => {
+                for (n, member) in members.into_iter().enumerate() {
+                    self.resource(file, place.entry(n), "", None, member);
+                }
+            }
+            one => self.resource(file, place, "", None, one),
         }
-        self.resource(file, place, "", None, resource);
     }
 
-    fn bundle(&mut self, file: &Arc<str>, place: Place, mut bundle: Value) {
-        let kind = bundle.get("type").and_then(Value::as_str).unwrap_or_default();
-        if !matches!(kind, "transaction" | "batch" | "collection" | "searchset") {
-            let reason = "wants transaction, batch, collection or searchset";
-            return self.fail(file, place, "Bundle.type", reason.to_owned());
+    fn bundle(&mut self, file: &Arc<str>, place: &Place, mut bundle: Value) {
+        let kind = bundle.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if !BUNDLES.contains(&&*kind) {
+            // It says nothing about the entries, which are taken all the same.
+            self.fail(file, place, "Bundle.type", "wants a code of bundle-type".to_owned());
         }
         let entries = match bundle.get_mut("entry").map(Value::take) {
             Some(Value::Array(entries)) => entries,
@@ -165,21 +194,46 @@ impl Reading {
                 return self.fail(file, place, "Bundle.entry", "wants an array".to_owned());
             }
         };
-        for (n, mut entry) in entries.into_iter().enumerate() {
-            let at = match place {
-                Place::Line(line) => Place::LineEntry(line, n),
-                _ => Place::Entry(n),
-            };
+        let first = self.entries.len();
+        let mut entries: Vec<(usize, Value)> = entries.into_iter().enumerate().collect();
+        if kind == "history" {
+            // The newest stands first there; what is read last is what a resource is now.
+            entries.reverse();
+        }
+        for (n, mut entry) in entries {
+            let at = place.entry(n);
             let full_url = entry.get("fullUrl").and_then(Value::as_str).map(str::to_owned);
-            match entry.get_mut("resource").map(Value::take) {
-                Some(resource) => {
-                    self.resource(file, at, "Bundle.entry.resource", full_url, resource)
-                }
-                None => {
-                    self.fail(file, at, "Bundle.entry.resource", "is required".to_owned());
-                }
+            if let Some(resource) = entry.get_mut("resource").map(Value::take) {
+                self.resource(file, at, "Bundle.entry.resource", full_url, resource);
+            } else if entry.get("request").or_else(|| entry.get("response")).is_some() {
+                self.without_resource(&entry, first);
+            } else {
+                self.fail(file, &at, "Bundle.entry.resource", "is required".to_owned());
             }
         }
+    }
+
+    /// Counts an entry that asks for something or answers it, and holds nothing. In a history, what was deleted is
+    /// not there any more.
+    fn without_resource(&mut self, entry: &Value, first: usize) {
+        let text = |pointer| entry.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (url, located) = (text("/request/url"), text("/response/location"));
+        let address = if url.is_empty() { located } else { url };
+        let address = address.split_once("/_history").map_or(address, |(address, _)| address);
+        let mut parts = address.split('?').next().unwrap_or_default().rsplit('/');
+        let (last, before) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (resource_type, id) = if is_type(before) { (before, last) } else { (last, "") };
+        let known = if is_type(resource_type) { resource_type } else { "Bundle" };
+        let mut gone = 1;
+        if text("/request/method") == "DELETE" && !id.is_empty() {
+            let rest = self.entries.split_off(first);
+            let all = rest.len();
+            let of_deleted =
+                |one: &Entry| one.resource_type == known && one.id.as_deref() == Some(id);
+            self.entries.extend(rest.into_iter().filter(|one| !of_deleted(one)));
+            gone += all - (self.entries.len() - first);
+        }
+        *self.others.entry(known.to_owned()).or_default() += gone as u64;
     }
 
     fn resource(
@@ -191,7 +245,7 @@ impl Reading {
         json: Value,
     ) {
         if !json.is_object() {
-            return self.fail(file, place, path, "wants a FHIR resource".to_owned());
+            return self.fail(file, &place, path, "wants a FHIR resource".to_owned());
         }
         let Some(resource_type) =
             json.get("resourceType").and_then(Value::as_str).filter(|t| is_type(t))
@@ -200,30 +254,32 @@ impl Reading {
                 if path.is_empty() { "resourceType" } else { "Bundle.entry.resource.resourceType" };
             return self.fail(
                 file,
-                place,
+                &place,
                 path,
                 "wants the name of a FHIR resource type".to_owned(),
             );
         };
+        if resource_type == "Bundle" {
+            return self.bundle(file, &place, json);
+        }
         if document::Keep::of(resource_type) == document::Keep::Nothing {
             *self.others.entry(resource_type.to_owned()).or_default() += 1;
             return;
         }
-        self.entries.push(Entry {
-            file: file.clone(),
-            place,
-            full_url,
-            resource_type: resource_type.to_owned(),
-            id: json.get("id").and_then(Value::as_str).map(str::to_owned),
-            json,
-        });
+        let id = match json.get("id") {
+            Some(Value::String(id)) => Some(id.clone()),
+            Some(Value::Number(id)) => Some(id.to_string()),
+            _ => None,
+        };
+        let resource_type = resource_type.to_owned();
+        self.entries.push(Entry { file: file.clone(), place, full_url, resource_type, id, json });
     }
 
     fn fail_file(&mut self, path: &Path, reason: String) {
-        self.fail(&path.to_string_lossy().into(), Place::File, "", reason);
+        self.failures.push(Failure::of_file(&path.to_string_lossy(), reason));
     }
 
-    fn fail(&mut self, file: &Arc<str>, place: Place, path: &str, reason: String) {
+    fn fail(&mut self, file: &Arc<str>, place: &Place, path: &str, reason: String) {
         self.failures.push(Failure {
             file: file.clone(),
             entry: place.to_string(),
@@ -233,19 +289,57 @@ impl Reading {
     }
 }
 
+/// The codes of bundle-type.
+const BUNDLES: [&str; 9] = [
+    "document",
+    "message",
+    "transaction",
+    "transaction-response",
+    "batch",
+    "batch-response",
+    "history",
+    "searchset",
+    "collection",
+];
+
 /// Whether the text can be the name of a resource type. Counting by it must not fill memory or a report.
 fn is_type(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+    (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Whether some line is a whole resource, so that the file is one of lines.
+fn is_of_lines(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.any(|line| match document::parse(line) {
+        Ok(Parsed::Whole(value)) => value.get("resourceType").is_some(),
+        _ => false,
+    })
+}
+
+/// What all links and names of a file lead to. A pipe, which a shell may name too, has no place of its own.
+fn itself(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Opens a file, and unpacks it where it begins as gzip does.
+pub fn unpacked(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let gzipped = reader.fill_buf()?.starts_with(&GZIP);
+    Ok(if gzipped { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| unreadable(&error))?;
-    let gzipped = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("gz"));
-    let reader: Box<dyn Read> =
-        if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let reader = unpacked(path).map_err(|error| unreadable(&error))?;
     let mut bytes = vec![];
     reader.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| {
-        if gzipped { "is not a gzip file".to_owned() } else { unreadable(&error) }
+        match error.kind() {
+            io::ErrorKind::InvalidInput => "is not a gzip file".to_owned(),
+            io::ErrorKind::UnexpectedEof => "ends too early to be a gzip file".to_owned(),
+            io::ErrorKind::InvalidData => "is a damaged gzip file".to_owned(),
+            _ => unreadable(&error),
+        }
     })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("wants at most {} MiB unpacked", MAX_FILE_BYTES >> 20));

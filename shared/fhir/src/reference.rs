@@ -1,5 +1,7 @@
 //! References in all their forms, and the keys under which resources are found by them.
+use aws_lc_rs::digest::{SHA256, digest};
 use caseward_api::types::v1::Identifier;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::node::Node;
@@ -16,6 +18,10 @@ pub const SOURCE_SYSTEM: &str = "https://caseward.dev/fhir/id";
 /// The system of identifiers of parts that have no identity of their own in FHIR, such as a member of a care team.
 /// The value is the identifier of the whole, `#`, and the place of the part.
 pub const PART_SYSTEM: &str = "https://caseward.dev/fhir/part";
+
+/// The system of identifiers that we make of what a resource says, where it has no identity at all. The value is
+/// the type and the SHA-256 of the JSON without white space.
+pub const CONTENT_SYSTEM: &str = "https://caseward.dev/fhir/content";
 
 /// What a resource can be found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +81,13 @@ impl Key {
         }
         keys
     }
+}
+
+/// The identifier of a resource that has none: what it says.
+pub(crate) fn of_content(resource_type: &str, json: &Value) -> Identifier {
+    let hash = digest(&SHA256, json.to_string().as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Identifier { system: CONTENT_SYSTEM.to_owned(), value: format!("{resource_type}/{hash}") }
 }
 
 /// `urn:uuid:` and the UUID in lower case, where the id is one in its usual form.

@@ -147,29 +147,45 @@ impl Report {
     }
 }
 
-/// The field of a contract as a FHIR path, as near as the two are: `patients[3].birth_date` is `Patient.birthDate`.
+/// The field of a contract as a FHIR path, as near as the two are: `goals[3].targets[0].due_date` is
+/// `Goal.target[0].dueDate`.
 fn fhir_path(resource_type: &str, field: &str) -> String {
-    // What comes before the resource's own fields is the request's.
-    let own = match field.split_once("]") {
-        Some((list, own)) if !list.contains('.') => own.trim_start_matches('.'),
-        _ => field,
-    };
+    // The first part is the request's, or the message's within it; FHIR JSON has paths of its own.
+    let own = field.split_once('.').map_or("", |(_, own)| own);
+    let (own, json) = own.strip_prefix("json").map_or((own, false), |own| (own, true));
     let mut path = resource_type.to_owned();
-    if !own.is_empty() {
+    for part in own.split('.').filter(|part| !part.is_empty()) {
         path.push('.');
-    }
-    let mut upper = false;
-    for c in own.chars() {
-        match c {
-            '_' => upper = true,
-            c if upper => {
-                path.push(c.to_ascii_uppercase());
-                upper = false;
-            }
-            c => path.push(c),
+        let (name, position) = part.split_at(part.find('[').unwrap_or(part.len()));
+        if json {
+            path += name;
+        } else {
+            path += &camel_case(singular(name));
         }
+        path += position;
     }
     path
+}
+
+/// Our lists are called by many, FHIR's by one.
+fn singular(name: &str) -> String {
+    match name {
+        _ if name.ends_with("ss") || name.ends_with("us") || name == "alias" => name.to_owned(),
+        _ if name.ends_with("ies") => format!("{}y", &name[..name.len() - 3]),
+        _ if name.ends_with("sses") || name.ends_with("iases") => name[..name.len() - 2].to_owned(),
+        _ => name.strip_suffix('s').unwrap_or(name).to_owned(),
+    }
+}
+
+fn camel_case(name: String) -> String {
+    let mut words = name.split('_');
+    let mut all = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let (first, rest) = word.split_at(word.len().min(1));
+        all += &first.to_ascii_uppercase();
+        all += rest;
+    }
+    all
 }
 
 #[cfg(test)]
@@ -178,9 +194,17 @@ mod tests {
 
     #[test]
     fn a_field_of_a_request_reads_as_a_fhir_path() {
-        assert_eq!(fhir_path("Patient", "patients[3].birth_date"), "Patient.birthDate");
-        assert_eq!(fhir_path("Patient", "birth_date"), "Patient.birthDate");
-        assert_eq!(fhir_path("Patient", "patients[0]"), "Patient");
+        for (resource_type, field, path) in [
+            ("Patient", "patients[3].birth_date", "Patient.birthDate"),
+            ("Patient", "patient.addresses[1].lines[0]", "Patient.address[1].line[0]"),
+            ("Goal", "goal.targets[0]", "Goal.target[0]"),
+            ("CarePlan", "care_plan.categories", "CarePlan.category"),
+            ("Questionnaire", "questionnaire.json.item[0].linkId", "Questionnaire.item[0].linkId"),
+            ("Patient", "patients[0]", "Patient"),
+            ("Patient", "patient", "Patient"),
+        ] {
+            assert_eq!(fhir_path(resource_type, field), path);
+        }
     }
 
     #[test]

@@ -90,12 +90,6 @@ fn all_of_the_real_input_goes_in_and_a_second_import_changes_nothing() {
             // Their patients are in the other half of the examples.
             (examples, "line 120", "RelatedPerson.patient", absent),
             (examples, "line 121", "RelatedPerson.patient", absent),
-            (
-                examples,
-                "line 32",
-                "Coverage.payor",
-                "wants an organization that is known, or a display"
-            ),
             (examples, "line 32", "Coverage.beneficiary", absent),
             // Permits everything but; without the exception it would permit everything.
             (examples, "line 31", "Consent.provision.provision", exceptions),
@@ -405,6 +399,68 @@ fn one_bad_entry_costs_that_entry_and_what_cannot_be_without_it() {
     assert!(memory.cases[0].plans[0].goals.is_empty());
     let warned = |reason: &str| report.warnings.iter().any(|one| one.reason.contains(reason));
     assert!(warned("is not a list") && warned("without a zone"));
+}
+
+#[test]
+fn what_nothing_identifies_is_known_by_what_it_says() {
+    let bundle = r#"{"resourceType": "Bundle", "type": "collection", "entry": [
+        {"resource": {"resourceType": "Practitioner", "name": [{"family": "Ito"}]}},
+        {"resource": {"resourceType": "Practitioner", "name": [{"family": "Ono"}]}}]}"#;
+    let (mut memory, report) = written(bundle);
+    assert_eq!(report.resources["Practitioner"], created(2));
+    assert_eq!(report.warnings[0].count, 2);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("again.json"), bundle.replace(": ", ":\n")).unwrap();
+    let again = run(&[folder.path().to_owned()], &mut memory);
+    assert_eq!(again.resources["Practitioner"], Counts { unchanged: 2, ..Counts::default() });
+}
+
+#[test]
+fn of_two_versions_the_one_updated_last_counts_wherever_it_stands() {
+    let version = |day: u8, family: &str| {
+        format!(
+            r#"{{"resource": {{"resourceType": "Patient", "id": "p", "meta": {{"lastUpdated": "2024-05-0{day}T08:00:00Z"}},
+            "name": [{{"family": "{family}"}}]}}}}"#
+        )
+    };
+    for (one, other) in [(1, 2), (2, 1)] {
+        let (one, other) =
+            (version(one, &format!("Day {one}")), version(other, &format!("Day {other}")));
+        let (memory, report) = written(&format!(
+            r#"{{"resourceType": "Bundle", "type": "collection", "entry": [{one}, {other}]}}"#
+        ));
+        assert_eq!(patients(&memory)[0].names[0].family, "Day 2");
+        assert_eq!(report.resources["Patient"], Counts { unchanged: 1, ..created(1) });
+    }
+}
+
+#[test]
+fn records_that_say_little_are_kept_as_far_as_they_go() {
+    let (memory, report) = written(
+        r#"{"resourceType": "Bundle", "type": "collection", "entry": [
+        {"resource": {"resourceType": "Organization", "id": "o", "alias": ["Harbor"], "identifier": [{"system": "urn:x", "value": "1"}]}},
+        {"resource": {"resourceType": "Location", "id": "l"}},
+        {"resource": {"resourceType": "Patient", "id": "p", "name": [{"family": "Ng"}]}},
+        {"resource": {"resourceType": "Coverage", "id": "c", "status": "active", "beneficiary": {"reference": "Patient/p"},
+            "payor": [{"reference": "Organization/elsewhere"}]}},
+        {"resource": {"resourceType": "Goal", "id": "g", "lifecycleStatus": "active", "subject": {"reference": "Patient/p"},
+            "description": {"text": "Move"}, "target": [{"measure": {"text": "Exercises"}}, {}]}}]}"#,
+    );
+    assert_eq!(report.failures, []);
+    let [
+        Batch::Organizations(organizations),
+        Batch::Locations(locations),
+        _,
+        Batch::Coverages(coverages),
+    ] = &memory.batches[..]
+    else {
+        panic!("{:?}", memory.batches)
+    };
+    assert_eq!(organizations[0].display_name, "Harbor");
+    assert_eq!(locations[0].display_name, "Unnamed");
+    assert_eq!(coverages[0].coverage.as_ref().unwrap().payer_display, "Organization/elsewhere");
+    let targets = &memory.cases[0].plans[0].goals[0].targets;
+    assert_eq!((targets.len(), &*targets[0].detail), (1, "Exercises"));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What becomes of the NPPES rows, which are real people: nothing here prints one.
 use caseward_api::directory::v1::{Organization, Practitioner, RecordStatus};
-use caseward_fhir::{Batch, Counts, Report, import_nppes, open_nppes};
+use caseward_fhir::{Batch, Counts, Report, import_nppes, unpacked};
 
 use crate::{import::now, memory::Memory, read::data};
 
 fn run(file: &str, into: &mut Memory) -> Option<Report> {
     let path = data("provider-directory/nppes")?.join(file);
     let mut report = Report::default();
-    now(import_nppes(file, open_nppes(&path).unwrap(), into, &mut report)).unwrap();
+    now(import_nppes(file, unpacked(&path).unwrap(), into, &mut report)).unwrap();
     Some(report)
 }
 
