@@ -1,7 +1,9 @@
 //! What becomes of data.
+mod atomic;
 mod kill;
 mod load;
 mod lost_update;
+mod repeat;
 
 use crate::Entry;
 
@@ -14,9 +16,33 @@ pub const ENTRIES: &[Entry] = &[
         |run| Box::pin(async move { kill::random(&run).await }),
     ),
     Entry::new(
+        "P4.a",
+        "one request id from five clients at once to two replicas, a kill between for a fifth of them",
+        "10,000 keys in each shape, none with two effects, all answers alike",
+        |run| Box::pin(async move { repeat::race(&run).await }),
+    ),
+    Entry::new(
+        "P4.b",
+        "a request id again with another body, caller, tenant, method, and after 25 hours",
+        "1,000 of each in each shape, none given another's answer",
+        |run| Box::pin(async move { repeat::misuse(&run).await }),
+    ),
+    Entry::new(
+        "P4.c",
+        "the answer to a write is taken away by a proxy for a third of them, and it is sent again",
+        "20,000 writes in each shape, none with two effects",
+        |run| Box::pin(async move { repeat::lost_answers(&run).await }),
+    ),
+    Entry::new(
         "P5.a",
         "clients race to read, change and write the same records",
         "200,000 attempts in each shape, none lost",
         |run| Box::pin(async move { lost_update::etags(&run).await }),
+    ),
+    Entry::new(
+        "P6",
+        "after kills in a load of creates, every row is held against its event, transition, reply and audit entry",
+        "1,000,000 rows, none without its partners",
+        |run| Box::pin(async move { atomic::set(&run).await }),
     ),
 ];

@@ -27,7 +27,7 @@ pub async fn holds(promise: &str) {
         trial.failures.len(),
         trial.tries,
         trial.failures.join("\n"),
-        entry.command(run.seed)
+        entry.command(&run)
     );
     assert!(trial.tries > 0, "{promise} tried nothing");
 }

@@ -1,5 +1,5 @@
 //! The table of `RELIABILITY.md`: what was tried, how often, what fell, and what proves that it would have been seen.
-use crate::{Entry, Run, Tier, Trial};
+use crate::{Entry, Run, Trial};
 
 const HEAD: &str =
     "| promise | what is done | to reach | tries | failures | control | seen beside it | command |";
@@ -8,13 +8,9 @@ const END: &str = "<!-- /storm -->";
 
 /// One row of the table.
 pub fn row(entry: &Entry, run: &Run, trial: &Trial) -> String {
-    let tier = match run.tier {
-        Tier::Pr => " --tier pr",
-        Tier::Nightly => "",
-    };
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | `storm {}{tier} --seed {}` |",
+        "| {} | {} | {} | {} | {} | {} | {} | `storm {} {}` |",
         entry.promise,
         cell(entry.what),
         cell(entry.goal),
@@ -23,7 +19,7 @@ pub fn row(entry: &Entry, run: &Run, trial: &Trial) -> String {
         cell(trial.control.as_deref().unwrap_or("none")),
         cell(&trial.notes.join("; ")),
         entry.promise,
-        run.seed,
+        run.arguments(),
     )
 }
 

@@ -43,6 +43,16 @@ impl Run {
         }
     }
 
+    /// What makes `storm` run the same again.
+    pub fn arguments(&self) -> String {
+        let much = match self.tier {
+            Tier::Pr => "--tier pr ".to_owned(),
+            Tier::Nightly if self.scale != 1.0 => format!("--scale {} ", self.scale),
+            Tier::Nightly => String::new(),
+        };
+        format!("{much}--seed {}", self.seed)
+    }
+
     /// A source of chances that gives the same for the same seed. Whoever runs beside others forks one of their own.
     pub fn random(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed)

@@ -57,10 +57,11 @@ impl Entry {
     }
 
     /// What runs it again with the same chances.
-    pub fn command(&self, seed: u64) -> String {
+    pub fn command(&self, run: &Run) -> String {
         format!(
-            "cargo run --release -p caseward-stories --bin storm -- {} --seed {seed}",
-            self.promise
+            "cargo run --release -p caseward-stories --bin storm -- {} {}",
+            self.promise,
+            run.arguments()
         )
     }
 }

@@ -57,6 +57,9 @@ pub enum Error {
     /// UNAVAILABLE: nothing was done; try again.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// UNAVAILABLE: whether it was done is not known; the same `request_id` finds out.
+    #[error("whether the change was made is not known; send it again with the same request_id")]
+    Unsure,
     /// DEADLINE_EXCEEDED: nobody waits any more, and nothing was done.
     #[error("the deadline passed before the work began")]
     Deadline,
@@ -104,7 +107,7 @@ impl Error {
             Error::Denied => Code::PermissionDenied,
             Error::Unauthenticated => Code::Unauthenticated,
             Error::Exhausted(_) => Code::ResourceExhausted,
-            Error::Unavailable(_) => Code::Unavailable,
+            Error::Unavailable(_) | Error::Unsure => Code::Unavailable,
             Error::Deadline => Code::DeadlineExceeded,
             Error::Internal(_) => Code::Internal,
             Error::Peer(status) => status.code(),
@@ -128,6 +131,7 @@ impl Error {
             Error::Unauthenticated => "UNAUTHENTICATED",
             Error::Exhausted(_) => "EXHAUSTED",
             Error::Unavailable(_) => "UNAVAILABLE",
+            Error::Unsure => "OUTCOME_UNKNOWN",
             Error::Deadline => "DEADLINE_EXCEEDED",
             Error::Internal(_) => "INTERNAL",
             Error::Peer(_) => "PEER",
@@ -160,7 +164,7 @@ impl Error {
                     details.add_precondition_failure_violation(*reason, subject, message);
                 }
             }
-            Error::Unavailable(_) => {
+            Error::Unavailable(_) | Error::Unsure => {
                 details.set_retry_info(Some(Duration::from_secs(1)));
             }
             _ => {}

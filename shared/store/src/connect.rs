@@ -8,6 +8,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait;
 use serde::Deserialize;
+use tracing::warn;
 
 /// Where a service keeps its data.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,21 +79,39 @@ async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
         options
     };
     let write = Database::connect(options(1, "OFF")).await.context("opening the database")?;
-    let synchronous = pragma(&write, "synchronous").await?;
-    if synchronous != 2 {
-        bail!(
-            "sqlite runs with synchronous = {synchronous}, which loses acknowledged writes; want FULL"
-        );
-    }
+    keeps_what_it_acknowledges(&write).await?;
     let read =
         Database::connect(options(settings.readers, "ON")).await.context("opening the database")?;
     Ok(Pools { read, write, writers: 1 })
 }
 
-async fn pragma(db: &DatabaseConnection, name: &str) -> anyhow::Result<i32> {
-    let ask = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
-    let row = db.query_one_raw(ask).await?.context("sqlite knows no such pragma")?;
-    Ok(row.try_get_by_index(0)?)
+/// Refuses a connection whose commits a power cut would take back.
+async fn keeps_what_it_acknowledges(write: &DatabaseConnection) -> anyhow::Result<()> {
+    let backend = write.get_database_backend();
+    let ask = async |sql: &str| -> anyhow::Result<String> {
+        let row = write.query_one_raw(Statement::from_string(backend, sql)).await?;
+        Ok(row.context("the database knows no such setting")?.try_get_by_index(0)?)
+    };
+    if backend == DbBackend::Sqlite {
+        // NORMAL is 1: in WAL mode a commit is then not flushed.
+        let synchronous = ask("SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous").await?;
+        if !["2", "3"].contains(&synchronous.as_str()) {
+            bail!(
+                "sqlite runs with synchronous = {synchronous}, which loses acknowledged writes; want FULL"
+            );
+        }
+        return Ok(());
+    }
+    let commit = ask("SHOW synchronous_commit").await?;
+    if commit == "off" {
+        bail!(
+            "PostgreSQL runs with synchronous_commit = off, which loses acknowledged writes; want on"
+        );
+    }
+    if ask("SHOW fsync").await? == "off" {
+        warn!("PostgreSQL runs with fsync = off: a power cut loses acknowledged writes");
+    }
+    Ok(())
 }
 
 async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
@@ -116,6 +135,7 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
         ])
     });
     let write = Database::connect(options).await.context("opening the database")?;
+    keeps_what_it_acknowledges(&write).await?;
     let mut options = base(settings, settings.readers);
     options.map_sqlx_postgres_opts(|postgres| {
         postgres.options([("statement_timeout", "30s"), ("default_transaction_read_only", "on")])
@@ -124,15 +144,14 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
     Ok(Pools { read, write, writers: settings.writers.max(1) })
 }
 
-/// Brings the schema up to date. On PostgreSQL replicas may start at once, so one of them does it while the others
-/// wait; SQLite is one process's.
+/// Brings the schema up to date, wholly or not at all: what is killed half way leaves nothing to trip over. On
+/// PostgreSQL replicas may start at once, so one of them does it while the others wait; SQLite is one process's.
 pub(crate) async fn bring_up<M: MigratorTrait>(write: &DatabaseConnection) -> Result<(), DbErr> {
-    if write.get_database_backend() != DbBackend::Postgres {
-        return M::up(write, None).await;
-    }
     let txn = write.begin().await?;
-    txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
-    txn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION})")).await?;
+    if write.get_database_backend() == DbBackend::Postgres {
+        txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+        txn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION})")).await?;
+    }
     M::up(&txn, None).await?;
     txn.commit().await
 }
@@ -151,4 +170,20 @@ fn base(settings: &Settings, connections: u32) -> ConnectOptions {
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_flush_its_commits_is_refused() {
+        for (pragma, good) in [("OFF", false), ("NORMAL", false), ("FULL", true), ("EXTRA", true)] {
+            let mut options = ConnectOptions::new("sqlite::memory:");
+            options.max_connections(1);
+            let db = Database::connect(options).await.unwrap();
+            db.execute_unprepared(&format!("PRAGMA synchronous = {pragma}")).await.unwrap();
+            assert_eq!(keeps_what_it_acknowledges(&db).await.is_ok(), good, "{pragma}");
+        }
+    }
 }

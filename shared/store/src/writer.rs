@@ -77,7 +77,7 @@ impl Writer {
                 Ok(()) => return jobs.into_iter().for_each(|job| job.finish(Ok(()))),
                 // Whether it was done is not known, so none may be done again.
                 Err(Failure::Unknown) => {
-                    return jobs.into_iter().for_each(|job| job.finish(Err(unknown())));
+                    return jobs.into_iter().for_each(|job| job.finish(Err(Error::Unsure)));
                 }
                 Err(Failure::Undone(_)) => {}
             }
@@ -91,7 +91,7 @@ impl Writer {
     async fn alone(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
         let refused = match self.attempt(std::slice::from_mut(job)).await {
             Ok(()) => return Ok(()),
-            Err(Failure::Unknown) => return Err(unknown()),
+            Err(Failure::Unknown) => return Err(Error::Unsure),
             Err(Failure::Undone(refused)) => refused,
         };
         // The same request, sent to two replicas, trips over its own effect: a name that is taken, a revision
@@ -101,7 +101,7 @@ impl Writer {
         }
         match self.attempt(std::slice::from_mut(job)).await {
             Ok(()) => Ok(()),
-            Err(Failure::Unknown) => Err(unknown()),
+            Err(Failure::Unknown) => Err(Error::Unsure),
             Err(Failure::Undone(refused)) => Err(refused),
         }
     }
@@ -129,6 +129,10 @@ impl Writer {
         let txn =
             Arc::try_unwrap(txn).map_err(|_| Error::internal("a transaction outlived its work"))?;
         if let Err(error) = txn.commit().await {
+            // A constraint that speaks at the commit has undone it.
+            if error.sql_err().is_some() {
+                return Err(Error::from(error).into());
+            }
             warn!(error = %Error::from(error), "the outcome of a commit is not known");
             // The next place in the chain may be taken or not, so this chain ends here.
             self.chain = audit::Chain::new();
@@ -154,10 +158,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Undone(error)
     }
-}
-
-fn unknown() -> Error {
-    Error::internal("the outcome of a commit is not known")
 }
 
 /// Ends a transaction by its own word; a dropped one would be ended by the next owner of its connection.

@@ -128,9 +128,14 @@ impl Suite {
         remote(self.gateway)
     }
 
-    /// The same by way of the gateway's proxy.
-    pub fn proxied(&self) -> Transport {
-        remote(self.proxy(Link::Gateway).address().port())
+    /// The same by way of a proxy before it.
+    pub fn by_way_of(&self, proxy: &Proxy) -> Transport {
+        remote(proxy.address().port())
+    }
+
+    /// The socket on which the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        local(self.gateway)
     }
 
     /// The same past the gateway: replica `n` of a service, by its section in the settings.

@@ -60,7 +60,7 @@ async fn main() -> anyhow::Result<ExitCode> {
                 json!({
                     "promise": entry.promise, "what": entry.what, "goal": entry.goal, "seed": seed,
                     "tries": trial.tries, "failures": trial.failures, "control": trial.control,
-                    "notes": trial.notes, "seconds": took.as_secs_f64(), "command": entry.command(seed),
+                    "notes": trial.notes, "seconds": took.as_secs_f64(), "command": entry.command(&run),
                 })
             );
         } else {
@@ -68,7 +68,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             eprintln!("{} {} tries, {failed} failures, {seconds} s", entry.promise, trial.tries);
             trial.failures.iter().take(20).for_each(|failure| eprintln!("  {failure}"));
             if failed > 0 {
-                eprintln!("  again: {}", entry.command(seed));
+                eprintln!("  again: {}", entry.command(&run));
             }
         }
         let row = record::row(entry, &run, &trial);

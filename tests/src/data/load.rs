@@ -44,7 +44,7 @@ impl Load {
                 let client = format!("client {n}");
                 while !stop.load(Relaxed) {
                     let key = Uuid::from_u128(chances.u128(..)).to_string();
-                    while create(&caller, &history, &client, &key).await
+                    while create(&caller, &history, &client, &key, &key).await
                         && chances.bool()
                         && !stop.load(Relaxed)
                     {}
@@ -54,13 +54,18 @@ impl Load {
         Load { history, stop, clients }
     }
 
-    /// Stops the clients, and judges what they were told by what the API shows and what the database holds.
-    pub async fn judge(mut self, suite: &Suite) -> Judgement {
+    /// Stops the clients; gives what they wrote down.
+    pub async fn stop(mut self) -> History {
         self.stop.store(true, Relaxed);
         while let Some(done) = self.clients.join_next().await {
             done.unwrap();
         }
-        let intents = self.history.intents().unwrap();
+        self.history
+    }
+
+    /// Stops the clients, and judges what they were told by what the API shows and what the database holds.
+    pub async fn judge(self, suite: &Suite) -> Judgement {
+        let intents = self.stop().await.intents().unwrap();
         let shown = shown(&suite.caller("sam", &["supervisor"])).await;
         let stored = stored(&suite.database("patient")).await;
         let mut wrong: Vec<String> = history::judge(&intents, &stored);
@@ -94,19 +99,26 @@ impl Judgement {
     }
 }
 
-/// Creates one patient who is known by `key`; whether the outcome is unknown.
-async fn create(caller: &Caller, history: &History, client: &str, key: &str) -> bool {
+/// Creates one patient who is known by `key`, under `request_id`; whether the outcome is unknown. An answer is told
+/// byte for byte.
+pub async fn create(
+    caller: &Caller,
+    history: &History,
+    client: &str,
+    key: &str,
+    request_id: &str,
+) -> bool {
     let name = HumanName { family: key.to_owned(), ..Default::default() };
     let patient = Some(pb::Patient { names: vec![name], ..Default::default() });
     let mut request =
-        Request::new(pb::CreatePatientRequest { patient, request_id: key.to_owned() });
+        Request::new(pb::CreatePatientRequest { patient, request_id: request_id.to_owned() });
     request.set_timeout(PATIENCE);
     let call = history.begin(client, "CreatePatient", key);
     let mut client = caller.client(PatientServiceClient::new);
     let late = |_| Err(tonic::Status::deadline_exceeded("no answer"));
     let answer = tokio::time::timeout(PATIENCE, client.create_patient(request)).await;
     let answer = answer.unwrap_or_else(late);
-    let outcome = Outcome::of(&answer, |reply| reply.get_ref().name.clone());
+    let outcome = Outcome::of(&answer, |reply| format!("{:?}", reply.get_ref()));
     call.end(&outcome);
     if matches!(outcome, Outcome::Unknown(_)) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -132,7 +144,7 @@ async fn shown(caller: &Caller) -> BTreeMap<String, u64> {
 }
 
 /// How often the database holds each key.
-async fn stored(url: &str) -> BTreeMap<String, u64> {
+pub async fn stored(url: &str) -> BTreeMap<String, u64> {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
     let db = Database::connect(options).await.unwrap();

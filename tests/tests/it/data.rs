@@ -10,3 +10,23 @@ async fn of_those_who_write_from_one_reading_one_wins() {
 async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     holds("P1.a").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_id_acts_once_however_many_send_it_and_wherever() {
+    holds("P4.a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_id_used_otherwise_is_refused_or_independent() {
+    holds("P4.b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_answer_was_lost_is_answered_when_it_is_sent_again() {
+    holds("P4.c").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_and_all_that_tells_of_it_are_there_together_or_not_at_all() {
+    holds("P6").await;
+}

@@ -1,7 +1,8 @@
 //! The settings under which what was acknowledged is kept, and the schema that a server insists on.
 use caseward_store::{Settings, Store};
-use caseward_testkit::{Database, databases};
-use sea_orm::{ConnectionTrait, Statement};
+use caseward_testkit::{Database, Proxy, Toxic, Way, databases};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 
 use crate::{call, each, note};
 
@@ -94,4 +95,76 @@ async fn a_database_that_ends_its_connections_is_found_again() {
         let alive = async { while store.ping().await.is_err() {} };
         tokio::time::timeout(std::time::Duration::from_secs(10), alive).await.unwrap();
     }
+}
+
+/// The store's tables and a migration that ends half way, as a kill would end it.
+struct HalfWay;
+
+impl MigratorTrait for HalfWay {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let mut all = caseward_store::migrations::all();
+        all.push(Box::new(HalfWay));
+        all
+    }
+}
+
+impl MigrationName for HalfWay {
+    fn name(&self) -> &str {
+        "m20261123_000002_note"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for HalfWay {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared("CREATE TABLE note (id BIGINT)").await?;
+        Err(DbErr::Custom("half way".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_ended_half_way_is_done_whole_at_the_next_start() {
+    for database in databases().await {
+        let ended = Store::open::<HalfWay>(&Settings::new(&database.url)).await.unwrap_err();
+        assert!(format!("{ended:#}").contains("half way"), "{database:?}: {ended:#}");
+        let store = crate::open(&database).await;
+        note::write(&store, &call("ana"), &note::once("one")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_unknown_and_its_request_id_finds_out() {
+    let Some(database) = Database::postgres().await else { return };
+    crate::open(&database).await;
+    let db = crate::aside(&database).await;
+    // A constraint that is checked at the commit makes it last until the answer can be taken away.
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+                $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$; \
+                CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON note \
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()";
+    db.execute_unprepared(slow).await.unwrap();
+    let (before, rest) = database.url.split_once("127.0.0.1:").unwrap();
+    let (port, name) = rest.split_once('/').unwrap();
+    let proxy = Proxy::start(format!("127.0.0.1:{port}").parse().unwrap()).await.unwrap();
+    let url = format!("{before}{}/{name}", proxy.address());
+    let store = Store::open::<note::Migrator>(&Settings::new(url)).await.unwrap();
+    let request = note::fresh("one");
+    let call = call("ana");
+    let sent = note::write(&store, &call, &request);
+    let lose = async {
+        let commits = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'";
+        while crate::number(&db, commits).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        proxy.set(Way::Back, Toxic::Limit(0));
+    };
+    let (answer, ()) = tokio::join!(sent, lose);
+    let error = answer.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error:?}");
+    assert!(error.to_string().contains("not known"), "{error}");
+    proxy.heal();
+    let again = note::write(&store, &call, &request).await.unwrap();
+    assert_eq!(again.title, "one");
+    assert_eq!(crate::number(&db, "SELECT count(*) FROM note").await, 1);
 }
