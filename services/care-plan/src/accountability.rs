@@ -1,7 +1,10 @@
 //! The ledger of who was accountable for a case: no gap and no overlap while somebody must be.
 use caseward_api::careplan::v1 as pb;
 use caseward_core::{Ctx, Error, Id, Kind, Page, Result, Time, data::Period};
-use caseward_store::{Resource, Scope, Tx, relation};
+use caseward_store::{
+    Resource, Scope, Tx,
+    relation::{self, Topic},
+};
 use sea_orm::{Condition, entity::prelude::*};
 
 use crate::{
@@ -54,7 +57,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Plan]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

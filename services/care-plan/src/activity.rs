@@ -5,7 +5,10 @@ use caseward_core::{
     check::{self, Checked},
     data::{self, Concept, Identifier, Json, Money, Period},
 };
-use caseward_store::{Resource, Scope, Transition, Tx, relation};
+use caseward_store::{
+    Resource, Scope, Transition, Tx,
+    relation::{self, Topic},
+};
 use prost_types::FieldMask;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -183,7 +186,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Plan]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

@@ -4,7 +4,10 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Identifier, Json},
 };
-use caseward_store::{Resource, Scope, Transition, Tx, identifier, relation};
+use caseward_store::{
+    Resource, Scope, Transition, Tx, identifier,
+    relation::{self, Topic},
+};
 use sea_orm::{QueryOrder, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 
@@ -169,7 +172,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Assessment]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

@@ -4,7 +4,10 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Concept, Identifier, Json, Period},
 };
-use caseward_store::{Resource, Scope, Transition, Tx, relation};
+use caseward_store::{
+    Resource, Scope, Transition, Tx,
+    relation::{self, Topic},
+};
 use prost_types::FieldMask;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -176,7 +179,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Plan]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -785,6 +788,20 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
 
 fn names(row: &Model) -> (String, String, String) {
     (row.name(), row.case_id.to_string(), row.patient.to_string())
+}
+
+/// The plans from `revised` back to `base`, the newest first; only the two where the one does not revise the other.
+pub async fn line(scope: &Scope, revised: &Model, base: &Model) -> Result<Vec<Model>> {
+    let mut line = vec![revised.clone()];
+    while let Some(replaces) =
+        line.last().filter(|one| one.id != base.id).and_then(|one| one.replaces)
+    {
+        line.push(get(scope, (revised.case_id, replaces)).await?);
+    }
+    if line.last().is_none_or(|one| one.id != base.id) {
+        return Ok(vec![revised.clone(), base.clone()]);
+    }
+    Ok(line)
 }
 
 /// The older plan of a comparison: the one named, or the one that `revised` replaces.

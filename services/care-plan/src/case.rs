@@ -4,12 +4,15 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Identifier, Json},
 };
-use caseward_store::{Resource, Scope, Tx, identifier, relation};
+use caseward_store::{
+    Resource, Scope, Tx, identifier,
+    relation::{self, Sight, Topic},
+};
 use prost_types::FieldMask;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{member, timeline};
+use crate::{member, sight, timeline};
 
 #[derive(Debug)]
 pub struct Case;
@@ -229,7 +232,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &sight::OF_CASES))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -289,6 +292,17 @@ impl Model {
         Ok(row)
     }
 
+    /// The case without what it tells of parts of the record that are not in `sight`.
+    fn seen(mut self, sight: Sight) -> Self {
+        if !sight.covers(Topic::Assessment) {
+            self.risk = None;
+        }
+        if !sight.covers(Topic::Notes) {
+            self.contact_attempts.0.iter_mut().for_each(|attempt| attempt.note.clear());
+        }
+        self
+    }
+
     /// Takes `fields` from the wire: the one place where each is named, checked and mapped.
     pub fn take(&mut self, fields: &[&str], from: &pb::Case, now: Time) -> Result<()> {
         let mut bad = Violations::default();
@@ -326,6 +340,20 @@ pub async fn get(scope: &Scope, id: CaseId) -> Result<Model> {
     caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
 }
 
+/// The case as the caller may read it.
+pub async fn read(scope: &Scope, id: CaseId) -> Result<Model> {
+    let select = readable(scope).filter(Column::Id.eq(id));
+    let row = caseward_store::get(scope, select, id).await?;
+    let sight = relation::sight(scope, row.patient.uuid()).await?;
+    Ok(row.seen(sight))
+}
+
+/// The cases that the caller may read; what lies below others they may see all the same.
+fn readable(scope: &Scope) -> Select<Entity> {
+    let granted = relation::visible_in(&scope.ctx, Column::Patient, &[Topic::Plan]);
+    Entity::of(&scope.ctx).filter(granted)
+}
+
 /// The case, where something may still be done in it.
 pub async fn open(scope: &Scope, id: CaseId) -> Result<Model> {
     let row = get(scope, id).await?;
@@ -341,7 +369,7 @@ pub async fn list(
     req: &pb::ListCasesRequest,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
-    let mut select = Entity::of(&scope.ctx);
+    let mut select = readable(scope);
     if !req.patient.is_empty() {
         let patient: PatientId = Name::parse("patient", &req.patient)?;
         select = select.filter(Column::Patient.eq(patient));
@@ -363,7 +391,11 @@ pub async fn list(
             Column::Id.in_subquery(identifier::holder(&scope.ctx, IDENTIFIED, system, value)),
         );
     }
-    caseward_store::page(scope, select, page).await
+    let (rows, next) = caseward_store::page(scope, select, page).await?;
+    let sights = relation::sights(scope, rows.iter().map(|row| row.patient.uuid())).await?;
+    // Whoever stopped being related in between sees nothing.
+    let seen = |row: Model| sights.get(&row.patient.uuid()).map(|sight| row.seen(*sight));
+    Ok((rows.into_iter().filter_map(seen).collect(), next))
 }
 
 pub async fn create(tx: Tx, row: Model) -> Result<Model> {

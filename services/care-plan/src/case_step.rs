@@ -28,10 +28,25 @@ pub struct Along {
     pub effective: Option<prost_types::Timestamp>,
     pub accountable: String,
     pub consent: String,
+    pub consented: Consented,
     pub consent_statement: String,
     pub expected_return: Option<prost_types::Timestamp>,
     pub close_reason: i32,
     pub waiver: String,
+}
+
+/// What the patient service says to the caller of the consent that they name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consented {
+    /// None is named.
+    #[default]
+    Unnamed,
+    /// The person takes part.
+    InForce,
+    /// It is of another kind, says no, or does not hold now.
+    NotInForce,
+    /// There is none, or not for this caller.
+    Absent,
 }
 
 /// What a caller asks for; where a waiting case returns to depends on the case.
@@ -146,6 +161,8 @@ fn checked(
                 && !along.consent.starts_with(&format!("{}/consents/", row.patient))
             {
                 bad.add("consent", "wants a consent of the patient");
+            } else if along.consented == Consented::Absent {
+                bad.add("consent", "is not a consent that is known");
             }
             row.consent.clone_from(&along.consent);
         }
@@ -180,6 +197,11 @@ fn checked(
 /// The rules that a step must meet beside its state.
 async fn demands(tx: &Tx, row: &Model, step: Step, along: &Along) -> Result<()> {
     match step {
+        Step::Enrol if along.consented == Consented::NotInForce => {
+            let why = "the consent does not let the person take part now; activate one of type \
+                       PARTICIPATION, or say in consent_statement how they agreed";
+            return Err(Error::precondition("CONSENT_NOT_IN_FORCE", why));
+        }
         Step::GiveUp => {
             let missed = row.contact_attempts.0.iter();
             let missed = missed

@@ -4,7 +4,10 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Name, Page, Result, Time, Violations, check,
     data::{self, Json},
 };
-use caseward_store::{Resource, Scope, Tx, relation};
+use caseward_store::{
+    Resource, Scope, Tx,
+    relation::{self, Topic},
+};
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::Duration;
@@ -73,7 +76,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Plan]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

@@ -24,6 +24,7 @@ mod problem;
 mod questionnaire;
 mod reference;
 mod score;
+mod sight;
 mod task;
 mod timeline;
 mod transition;

@@ -5,7 +5,10 @@ use caseward_core::{
     data::{self, Concept, Identifier, Json, Period},
 };
 use caseward_server::relation::told;
-use caseward_store::{Basis, Resource, Scope, Tx, relation};
+use caseward_store::{
+    Basis, Resource, Scope, Tx,
+    relation::{self, Topic},
+};
 use sea_orm::entity::prelude::*;
 
 use crate::{
@@ -68,7 +71,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Plan]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -314,6 +317,7 @@ async fn relate(tx: &Tx, case: &case::Model, row: &Model) -> Result<()> {
         starts_at: row.starts_at.unwrap_or(tx.ctx.now()),
         ends_at: row.ends_at,
         revision,
+        topics: 0,
     };
     let event = told(&relation, patient, member);
     relation::put(tx, relation).await?;

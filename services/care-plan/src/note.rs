@@ -5,10 +5,13 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Json},
 };
-use caseward_store::{Resource, Scope, Transition, Tx, relation};
+use caseward_store::{
+    Resource, Scope, Transition, Tx,
+    relation::{self, Topic},
+};
 use prost::Message;
 use prost_types::FieldMask;
-use sea_orm::entity::prelude::*;
+use sea_orm::{Condition, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
@@ -125,9 +128,15 @@ impl Resource for Entity {
             clippy::disallowed_methods,
             reason = "the one place where a query of notes begins"
         )]
-        Self::find()
-            .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+        let notes = Self::find().filter(Column::Organization.eq(ctx.organization()));
+        // What is written for supervision is never within a caregiver's scope.
+        let supervision = i32::from(pb::note::Class::Supervision);
+        let granted = Condition::all()
+            .add(relation::visible_in(ctx, Column::Patient, &[Topic::Notes]))
+            .add(Column::Class.ne(supervision));
+        notes.filter(
+            Condition::any().add(relation::visible_beyond_scope(ctx, Column::Patient)).add(granted),
+        )
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

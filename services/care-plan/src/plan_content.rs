@@ -93,8 +93,16 @@ pub async fn diff(scope: &Scope, revised: CarePlanName, base: &str) -> Result<pb
         ("period", before.period != after.period),
         ("review_due_time", before.review_due_time != after.review_due_time),
     ];
-    let mut changes = goals(scope, &base, &revised).await?;
-    changes.extend(activities(scope, &base, &revised).await?);
+    let plans = care_plan::line(scope, &revised, &base).await?;
+    let (mut line_of_goals, mut line_of_activities) = (vec![], vec![]);
+    for plan in &plans {
+        let goals = goal::of_plan(scope, plan.id).await?;
+        line_of_goals.push(goals.into_iter().map(Item::from).collect());
+        let activities = activity::of_plan(scope, plan.id).await?;
+        line_of_activities.push(activities.into_iter().map(Item::from).collect());
+    }
+    let mut changes = changes(&line_of_goals);
+    changes.extend(self::changes(&line_of_activities));
     Ok(pb::PlanDiff {
         base: base.name(),
         revised: revised.name(),
@@ -103,19 +111,142 @@ pub async fn diff(scope: &Scope, revised: CarePlanName, base: &str) -> Result<pb
     })
 }
 
-async fn goals(
-    scope: &Scope,
-    base: &care_plan::Model,
-    revised: &care_plan::Model,
-) -> Result<Vec<pb::PlanChange>> {
-    let old = goal::of_plan(scope, base.id).await?;
-    let new = goal::of_plan(scope, revised.id).await?;
+/// A goal or an activity, as far as plans are compared.
+#[derive(Debug)]
+struct Item {
+    name: String,
+    carried_from: Option<String>,
+    description: String,
+    fate: Fate,
+    content: Content,
+}
+
+/// What became of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    /// It came to its own end, which no revision brought about.
+    Done,
+    /// It is not carried out any more.
+    Stopped,
+    /// It never should have been.
+    InError,
+}
+
+#[derive(Debug)]
+enum Content {
+    Goal(Box<pb::Goal>),
+    Activity(Box<pb::Activity>),
+}
+
+impl From<goal::Model> for Item {
+    fn from(row: goal::Model) -> Self {
+        use goal::State;
+        Item {
+            name: row.name(),
+            description: describe(&row.description.0),
+            fate: match row.state {
+                State::Completed => Fate::Done,
+                State::Cancelled | State::Rejected => Fate::Stopped,
+                State::EnteredInError => Fate::InError,
+                State::Proposed
+                | State::Accepted
+                | State::Planned
+                | State::Active
+                | State::OnHold => Fate::Open,
+            },
+            content: Content::Goal(Box::new(row.content())),
+            carried_from: row.carried_from,
+        }
+    }
+}
+
+impl From<activity::Model> for Item {
+    fn from(row: activity::Model) -> Self {
+        use activity::State;
+        Item {
+            name: row.name(),
+            description: match (&row.description, &row.code) {
+                (text, Some(code)) if text.is_empty() => describe(&code.0),
+                (text, _) => short(text),
+            },
+            fate: match row.state {
+                State::Completed => Fate::Done,
+                State::Cancelled | State::Stopped => Fate::Stopped,
+                State::EnteredInError => Fate::InError,
+                State::NotStarted
+                | State::Scheduled
+                | State::InProgress
+                | State::OnHold
+                | State::Unknown => Fate::Open,
+            },
+            content: Content::Activity(Box::new(row.content())),
+            carried_from: row.carried_from,
+        }
+    }
+}
+
+/// What changed along a line of plans, the newest first, between its two ends.
+fn changes(line: &[Vec<Item>]) -> Vec<pb::PlanChange> {
+    let (Some(new), Some(old)) = (line.first(), line.last()) else { return vec![] };
     let mut changes = vec![];
-    for goal in &new {
-        let from = old.iter().find(|old| goal.carried_from.as_deref() == Some(&old.name()));
-        let changed_fields = from.map(|from| {
-            let (a, b) = (from.content(), goal.content());
-            differing(&[
+    for item in new.iter().filter(|item| item.fate != Fate::InError) {
+        let from = origin(line, item);
+        let changed_fields = from.map(|from| from.content.differs(&item.content));
+        let action = match (from, item.fate) {
+            (None, _) => Action::Added,
+            (Some(_), Fate::Stopped) => Action::Stopped,
+            (Some(_), _) if changed_fields.as_ref().is_none_or(Vec::is_empty) => continue,
+            (Some(_), _) => Action::Changed,
+        };
+        changes.push(pb::PlanChange {
+            action: action.into(),
+            before: from.map(|from| from.name.clone()).unwrap_or_default(),
+            after: item.name.clone(),
+            description: item.description.clone(),
+            changed_fields: changed_fields.unwrap_or_default(),
+        });
+    }
+    let there = |item: &Item| item.fate != Fate::InError;
+    for gone in old.iter().filter(|item| there(item)) {
+        let last = descendant(line, gone);
+        if there(last) && new.iter().any(|item| item.name == last.name) {
+            continue;
+        }
+        let action = match last.fate {
+            Fate::Done => continue,
+            Fate::Stopped => Action::Stopped,
+            Fate::Open | Fate::InError => Action::Removed,
+        };
+        changes.push(pb::PlanChange {
+            action: action.into(),
+            before: gone.name.clone(),
+            after: String::new(),
+            description: gone.description.clone(),
+            changed_fields: vec![],
+        });
+    }
+    changes
+}
+
+/// What an item of the newest plan was in the oldest.
+fn origin<'a>(line: &'a [Vec<Item>], item: &'a Item) -> Option<&'a Item> {
+    line.iter().skip(1).try_fold(item, |item, plan| {
+        plan.iter().find(|from| item.carried_from.as_deref() == Some(&from.name))
+    })
+}
+
+/// What an item of the oldest plan became last.
+fn descendant<'a>(line: &'a [Vec<Item>], item: &'a Item) -> &'a Item {
+    line.iter().rev().skip(1).fold(item, |item, plan| {
+        plan.iter().find(|to| to.carried_from.as_deref() == Some(&item.name)).unwrap_or(item)
+    })
+}
+
+impl Content {
+    fn differs(&self, other: &Content) -> Vec<String> {
+        match (self, other) {
+            (Content::Goal(a), Content::Goal(b)) => differing(&[
                 ("description", a.description != b.description),
                 ("statement", a.statement != b.statement),
                 ("categories", a.categories != b.categories),
@@ -124,103 +255,23 @@ async fn goals(
                 ("priority", a.priority != b.priority),
                 ("owner", a.owner != b.owner),
                 ("start_date", a.start_date != b.start_date),
-            ])
-        });
-        let stopped = goal.state.is_end()
-            && from.is_none_or(|from| !from.state.is_end() || base.replaced_by.is_some());
-        changes.extend(change(
-            from.map(|from| from.name()),
-            goal.name(),
-            describe(&goal.description.0),
-            changed_fields,
-            stopped,
-        ));
-    }
-    for gone in old.iter().filter(|old| {
-        old.state != goal::State::EnteredInError
-            && !new.iter().any(|new| new.carried_from.as_deref() == Some(&old.name()))
-    }) {
-        changes.push(removed(gone.name(), describe(&gone.description.0)));
-    }
-    Ok(changes)
-}
-
-async fn activities(
-    scope: &Scope,
-    base: &care_plan::Model,
-    revised: &care_plan::Model,
-) -> Result<Vec<pb::PlanChange>> {
-    let old = activity::of_plan(scope, base.id).await?;
-    let new = activity::of_plan(scope, revised.id).await?;
-    let mut changes = vec![];
-    let words = |row: &activity::Model| match (&row.description, &row.code) {
-        (text, Some(code)) if text.is_empty() => describe(&code.0),
-        (text, _) => short(text),
-    };
-    for activity in &new {
-        let from = old.iter().find(|old| activity.carried_from.as_deref() == Some(&old.name()));
-        let changed_fields = from.map(|from| {
-            let (a, b) = (from.content(), activity.content());
-            differing(&[
+            ]),
+            (Content::Activity(a), Content::Activity(b)) => differing(&[
                 ("code", a.code != b.code),
                 ("description", a.description != b.description),
                 ("kind", a.kind != b.kind),
                 ("owner", a.owner != b.owner),
                 (
                     "performer",
-                    (a.performer, a.performer_display) != (b.performer, b.performer_display),
+                    (&a.performer, &a.performer_display) != (&b.performer, &b.performer_display),
                 ),
                 ("location", a.location != b.location),
                 ("schedule", a.schedule != b.schedule),
                 ("expected_effect", a.expected_effect != b.expected_effect),
                 ("cost_estimate", a.cost_estimate != b.cost_estimate),
-            ])
-        });
-        let stopped =
-            matches!(activity.state, activity::State::Cancelled | activity::State::Stopped);
-        changes.extend(change(
-            from.map(|from| from.name()),
-            activity.name(),
-            words(activity),
-            changed_fields,
-            stopped,
-        ));
-    }
-    for gone in old.iter().filter(|old| {
-        old.state != activity::State::EnteredInError
-            && !new.iter().any(|new| new.carried_from.as_deref() == Some(&old.name()))
-    }) {
-        changes.push(removed(gone.name(), words(gone)));
-    }
-    Ok(changes)
-}
-
-/// One change, if there is one: new, no longer carried out, or saying something else.
-fn change(
-    before: Option<String>,
-    after: String,
-    description: String,
-    changed_fields: Option<Vec<String>>,
-    stopped: bool,
-) -> Option<pb::PlanChange> {
-    let changed_fields = changed_fields.unwrap_or_default();
-    let action = match (&before, stopped) {
-        (None, _) => Action::Added,
-        (Some(_), true) => Action::Stopped,
-        (Some(_), false) if changed_fields.is_empty() => return None,
-        (Some(_), false) => Action::Changed,
-    };
-    let before = before.unwrap_or_default();
-    Some(pb::PlanChange { action: action.into(), before, after, description, changed_fields })
-}
-
-fn removed(before: String, description: String) -> pb::PlanChange {
-    pb::PlanChange {
-        action: Action::Removed.into(),
-        before,
-        after: String::new(),
-        description,
-        changed_fields: vec![],
+            ]),
+            _ => vec![],
+        }
     }
 }
 

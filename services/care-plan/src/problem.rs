@@ -4,7 +4,10 @@ use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check,
     data::{self, Concept, Identifier, Json},
 };
-use caseward_store::{Resource, Scope, Transition, Tx, relation};
+use caseward_store::{
+    Resource, Scope, Transition, Tx,
+    relation::{self, Topic},
+};
 use prost_types::FieldMask;
 use sea_orm::entity::prelude::*;
 
@@ -111,7 +114,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+            .filter(relation::visible_in(ctx, Column::Patient, &[Topic::Plan]))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

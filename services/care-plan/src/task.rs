@@ -1,9 +1,13 @@
 //! Tasks: what is to be done in a case, by whom, until when.
 use caseward_api::careplan::v1::{self as pb, task::State as Wire};
 use caseward_core::{Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check, data};
-use caseward_store::{Resource, Scope, Transition, Tx, relation, timer};
+use caseward_store::{
+    Resource, Scope, Transition, Tx,
+    relation::{self, Topic},
+    timer,
+};
 use prost_types::FieldMask;
-use sea_orm::{entity::prelude::*, sea_query::ExprTrait};
+use sea_orm::{Condition, entity::prelude::*, sea_query::ExprTrait};
 use time::Duration;
 
 use crate::{
@@ -184,9 +188,16 @@ impl Resource for Entity {
             clippy::disallowed_methods,
             reason = "the one place where a query of tasks begins"
         )]
-        Self::find()
-            .filter(Column::Organization.eq(ctx.organization()))
-            .filter(relation::visible(ctx, Column::Patient))
+        let tasks = Self::find().filter(Column::Organization.eq(ctx.organization()));
+        // What an assessment raised tells what was answered, so a caregiver sees it only with the assessment.
+        let of_assessment = Condition::any()
+            .add(Column::Cause.contains("/assessments/"))
+            .add(Column::Focus.contains("/assessments/"));
+        tasks.filter(relation::visible_in(ctx, Column::Patient, &[Topic::Schedule])).filter(
+            Condition::any()
+                .add(relation::visible_in(ctx, Column::Patient, &[Topic::Assessment]))
+                .add(of_assessment.not()),
+        )
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -496,7 +507,12 @@ pub async fn step(
     if effective.is_some_and(|at| at > tx.ctx.now()) {
         return Err(Error::invalid("effective_time", "is in the future"));
     }
-    moved(&tx, &case, row, step, reason, effective).await
+    let row = moved(&tx, &case, row, step, reason.clone(), effective).await?;
+    if step == Step::Reject {
+        // What somebody said no to waits in the pool again, where others find it with the reason.
+        return moved(&tx, &case, row, Step::Offer, reason, effective).await;
+    }
+    Ok(row)
 }
 
 async fn moved(

@@ -9,7 +9,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, OnConflict},
 };
 
-use crate::case::{self, CaseId};
+use crate::{
+    case::{self, CaseId},
+    sight,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timeline")]
@@ -117,7 +120,12 @@ pub async fn list(scope: &Scope, case: CaseId, page: &Page) -> Result<(Vec<Model
     let last = page.after().and_then(|key| key.try_into().ok()).map_or(0, i64::from_be_bytes);
     let mut rows = after(scope, &case, last, page.limit()).await?;
     let next = page.close(&mut rows, |row| row.sequence.to_be_bytes().to_vec());
-    Ok((rows, next))
+    Ok((shown(scope, &case, rows).await?, next))
+}
+
+/// `rows` without what the caller does not see of the case.
+pub async fn shown(scope: &Scope, case: &case::Model, rows: Vec<Model>) -> Result<Vec<Model>> {
+    sight::shown(scope, case, rows, |row| &row.resource).await
 }
 
 /// The last place taken in the order of a case.

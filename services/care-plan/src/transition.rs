@@ -3,7 +3,10 @@ use caseward_api::careplan::v1 as pb;
 use caseward_core::{Error, Page, Result};
 use caseward_store::{Scope, transition};
 
-use crate::case::{self, CaseId};
+use crate::{
+    case::{self, CaseId},
+    sight,
+};
 
 /// One page of the transitions of a case; of one resource of it where `resource` names one.
 pub async fn list(
@@ -12,7 +15,7 @@ pub async fn list(
     resource: &str,
     page: &Page,
 ) -> Result<(Vec<pb::Transition>, String)> {
-    case::get(scope, case).await?;
+    let root = case::get(scope, case).await?;
     let below = format!("{case}/");
     if !resource.is_empty() && resource != case.to_string() && !resource.starts_with(&below) {
         return Err(Error::invalid("resource", "wants the case or a resource below it"));
@@ -20,6 +23,7 @@ pub async fn list(
     let mut rows =
         transition::below(scope, case.uuid(), resource, page.after_id(), page.limit()).await?;
     let next = page.close(&mut rows, |row| row.id.as_bytes().to_vec());
+    let rows = sight::shown(scope, &root, rows, |row| &row.name).await?;
     Ok((rows.into_iter().map(wire).collect(), next))
 }
 

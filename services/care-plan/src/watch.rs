@@ -42,21 +42,22 @@ pub async fn case(
         loop {
             let read = async {
                 let entries = timeline::after(&scope, &row, last, BATCH).await?;
+                let read = entries.last().map_or(last, |entry| entry.sequence);
+                let full = entries.len() as u64 == BATCH;
                 // Asked last: an entry of the change that ended the right is not told any more.
                 case::get(&scope, id).await?;
-                Ok(entries)
+                Ok((timeline::shown(&scope, &row, entries).await?, read, full))
             };
-            let entries = match read.await {
-                Ok(entries) => entries,
-                Err(Error::Unavailable(_)) => vec![],
+            let (entries, read, full) = match read.await {
+                Ok(read) => read,
+                Err(Error::Unavailable(_)) => (vec![], last, false),
                 Err(error) => {
                     send.send(Err(error.into())).await.ok();
                     return;
                 }
             };
-            let full = entries.len() as u64 == BATCH;
+            last = read;
             for entry in entries {
-                last = entry.sequence;
                 if send.send(Ok(entry.into())).await.is_err() {
                     return;
                 }

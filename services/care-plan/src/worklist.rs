@@ -1,7 +1,7 @@
 //! The worklist: what one person has to do across all their cases, the most urgent first.
 use caseward_api::careplan::v1 as pb;
 use caseward_core::{Error, Page, Result, Time, check};
-use caseward_store::{Resource, Scope};
+use caseward_store::{Resource, Scope, relation};
 use sea_orm::{
     Condition, Order, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait,
 };
@@ -37,6 +37,8 @@ pub async fn list(
     }
     let open = [State::Requested, State::Ready, State::Accepted, State::InProgress, State::OnHold];
     let mut select = task::Entity::of(ctx)
+        // A worklist is for those who work.
+        .filter(relation::visible_beyond_scope(ctx, task::Column::Patient))
         .filter(whose)
         .filter(task::Column::State.is_in(open))
         .join_rev(sea_orm::JoinType::InnerJoin, task_case());

@@ -27,7 +27,9 @@ use caseward_api::notification::v1::{
     template_service_server::TemplateServiceServer,
 };
 use caseward_core::Ctx;
-use caseward_server::{LOCAL_ORGANIZATION, Process, Service, settings::Common};
+use caseward_server::{
+    LOCAL_ORGANIZATION, Process, Service, relation::Relations, settings::Common,
+};
 use caseward_store::Store;
 use tokio::sync::Notify;
 
@@ -55,7 +57,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         installed: installed.clone(),
         portal: settings.portal.clone(),
     };
-    let messages = grpc::Messages { store: store.clone(), installed };
+    let relations = Relations::new(store.clone(), process, NAME);
+    let messages = grpc::Messages { store: store.clone(), installed, relations };
     let stopping = process.life.stopping();
     let inboxes = grpc::Inboxes { store: store.clone(), arrived: arrived.clone(), stopping };
     let patients =

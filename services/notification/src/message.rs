@@ -5,7 +5,11 @@ use caseward_api::notification::v1 as pb;
 use caseward_core::{
     Ctx, Error, Id, Kind, Name, Page, Reach, Result, Time, Violations, check, data::Json,
 };
-use caseward_store::{Resource, Scope, Transition, Tx, relation, timer};
+use caseward_store::{
+    Resource, Scope, Transition, Tx,
+    relation::{self, Topic},
+    timer,
+};
 use sea_orm::{Condition, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use time::Duration;
@@ -125,9 +129,11 @@ impl Resource for Entity {
             clippy::disallowed_methods,
             reason = "the one place where a query of messages begins"
         )]
-        Self::find()
-            .filter(Column::Organization.eq(ctx.organization()))
-            .filter(Condition::any().add(relation::visible(ctx, Column::Patient)).add(own))
+        Self::find().filter(Column::Organization.eq(ctx.organization())).filter(
+            Condition::any()
+                .add(relation::visible_in(ctx, Column::Patient, &[Topic::Messages]))
+                .add(own),
+        )
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()

@@ -3,21 +3,36 @@ use caseward_api::{
     Verb,
     patient::v1::{self as pb, patient_service_server::PatientService},
 };
-use caseward_core::{Ctx, Name, Page};
+use caseward_core::{Ctx, Name, Page, Result};
+use caseward_server::relation::Relations;
 use caseward_store::Store;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use crate::{access, child, consent, coverage, patient, preference, related_person};
+use crate::{
+    access, child, consent, coverage,
+    patient::{self, PatientId},
+    preference, related_person,
+};
 
 type Reply<T> = Result<Response<T>, Status>;
 
 #[derive(Debug)]
 pub struct Patients {
     pub store: Store,
+    pub relations: Relations,
 }
 
 impl Patients {
+    /// What `read` finds of `patient`, also where the caller became related to them a moment ago.
+    async fn seen<T, F, Fut>(&self, ctx: &Ctx, patient: PatientId, read: F) -> Result<T>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        self.relations.or_ask(ctx, patient.uuid(), read).await
+    }
+
     async fn consent<Q: Verb>(
         &self,
         req: Request<Q>,
@@ -42,7 +57,8 @@ impl Patients {
 impl PatientService for Patients {
     async fn get_patient(&self, req: Request<pb::GetPatientRequest>) -> Reply<pb::Patient> {
         let (ctx, req) = Ctx::open(req)?;
-        let row = patient::get(&self.store.read(&ctx), Name::parse("name", &req.name)?).await?;
+        let (scope, id) = (self.store.read(&ctx), Name::parse("name", &req.name)?);
+        let row = self.seen(&ctx, id, || patient::get(&scope, id)).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -94,8 +110,10 @@ impl PatientService for Patients {
         req: Request<pb::GetRelatedPersonRequest>,
     ) -> Reply<pb::RelatedPerson> {
         let (ctx, req) = Ctx::open(req)?;
-        let name = Name::parse("name", &req.name)?;
-        let row = child::get::<related_person::Entity>(&self.store.read(&ctx), name).await?;
+        let (scope, name) =
+            (self.store.read(&ctx), related_person::RelatedPersonName::parse("name", &req.name)?);
+        let row =
+            self.seen(&ctx, name.0, || child::get::<related_person::Entity>(&scope, name)).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -105,8 +123,9 @@ impl PatientService for Patients {
     ) -> Reply<pb::ListRelatedPersonsResponse> {
         let (ctx, req) = Ctx::open(req)?;
         let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let (rows, next_page_token) =
-            child::list::<related_person::Entity>(&self.store.read(&ctx), patient, &page).await?;
+        let scope = self.store.read(&ctx);
+        let found = || child::list::<related_person::Entity>(&scope, patient, &page);
+        let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
         let related_persons = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListRelatedPersonsResponse { related_persons, next_page_token }))
     }
@@ -200,8 +219,9 @@ impl PatientService for Patients {
 
     async fn get_coverage(&self, req: Request<pb::GetCoverageRequest>) -> Reply<pb::Coverage> {
         let (ctx, req) = Ctx::open(req)?;
-        let name = Name::parse("name", &req.name)?;
-        let row = child::get::<coverage::Entity>(&self.store.read(&ctx), name).await?;
+        let (scope, name) =
+            (self.store.read(&ctx), coverage::CoverageName::parse("name", &req.name)?);
+        let row = self.seen(&ctx, name.0, || child::get::<coverage::Entity>(&scope, name)).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -211,8 +231,9 @@ impl PatientService for Patients {
     ) -> Reply<pb::ListCoveragesResponse> {
         let (ctx, req) = Ctx::open(req)?;
         let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let (rows, next_page_token) =
-            child::list::<coverage::Entity>(&self.store.read(&ctx), patient, &page).await?;
+        let scope = self.store.read(&ctx);
+        let found = || child::list::<coverage::Entity>(&scope, patient, &page);
+        let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
         let coverages = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListCoveragesResponse { coverages, next_page_token }))
     }
@@ -267,8 +288,9 @@ impl PatientService for Patients {
 
     async fn get_consent(&self, req: Request<pb::GetConsentRequest>) -> Reply<pb::Consent> {
         let (ctx, req) = Ctx::open(req)?;
-        let name = Name::parse("name", &req.name)?;
-        let row = child::get::<consent::Entity>(&self.store.read(&ctx), name).await?;
+        let (scope, name) =
+            (self.store.read(&ctx), consent::ConsentName::parse("name", &req.name)?);
+        let row = self.seen(&ctx, name.0, || child::get::<consent::Entity>(&scope, name)).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -320,8 +342,9 @@ impl PatientService for Patients {
     ) -> Reply<pb::ListConsentsResponse> {
         let (ctx, req) = Ctx::open(req)?;
         let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let (rows, next_page_token) =
-            consent::list(&self.store.read(&ctx), patient, req.r#type, &req.states, &page).await?;
+        let scope = self.store.read(&ctx);
+        let found = || consent::list(&scope, patient, req.r#type, &req.states, &page);
+        let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
         let consents = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListConsentsResponse { consents, next_page_token }))
     }
@@ -357,8 +380,8 @@ impl PatientService for Patients {
         req: Request<pb::GetPreferenceRequest>,
     ) -> Reply<pb::Preference> {
         let (ctx, req) = Ctx::open(req)?;
-        let row =
-            preference::get(&self.store.read(&ctx), preference::of("name", &req.name)?).await?;
+        let (scope, patient) = (self.store.read(&ctx), preference::of("name", &req.name)?);
+        let row = self.seen(&ctx, patient, || preference::get(&scope, patient)).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -387,8 +410,8 @@ impl PatientService for Patients {
     ) -> Reply<pb::ListAccessesResponse> {
         let (ctx, req) = Ctx::open(req)?;
         let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let (accesses, next_page_token) =
-            access::list(&self.store, &ctx, patient, &req, &page).await?;
+        let found = || access::list(&self.store, &ctx, patient, &req, &page);
+        let (accesses, next_page_token) = self.seen(&ctx, patient, found).await?;
         Ok(Response::new(pb::ListAccessesResponse { accesses, next_page_token }))
     }
 }

@@ -10,16 +10,14 @@ mod preference;
 mod related_person;
 mod relations;
 
-use caseward_api::{
-    access::v1::RelationChanged, patient::v1::patient_service_server::PatientServiceServer,
-};
-use caseward_events::{Consumer, Handler};
+use caseward_api::patient::v1::patient_service_server::PatientServiceServer;
+use caseward_events::Handler;
 use caseward_server::{
     Process, Service,
+    relation::{self, Relations},
     settings::{Common, ServiceSettings},
 };
 use caseward_store::Store;
-use prost::Name;
 
 /// The section of this service in the settings.
 pub const NAME: &str = "patient";
@@ -33,12 +31,11 @@ pub type Settings = ServiceSettings;
 /// Starts the service within `process`.
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
     let store = open(&settings, &process.settings).await?;
-    let patients = grpc::Patients { store: store.clone() };
-    let told =
-        Consumer::new("patient.relations", NAME, [RelationChanged::full_name()], relations::apply);
+    let relations = Relations::new(store.clone(), process, NAME);
+    let patients = grpc::Patients { store: store.clone(), relations };
     let service = Service::new(NAME, Some(store))
         .with(PatientServiceServer::new(patients))
-        .consume(told)
+        .consume(relation::consumer("patient.relations", NAME))
         .on_timer(Handler::new(consent::EXPIRY, |timer, tx| async move {
             consent::fire_expiry(&tx, timer.subject.into()).await
         }));

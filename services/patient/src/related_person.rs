@@ -6,7 +6,10 @@ use caseward_core::{
         self, Address, Concept, ContactPoint, HumanName, Identifier, Json, PartialDate, Period,
     },
 };
-use caseward_store::{Basis, Resource, Tx, relation};
+use caseward_store::{
+    Basis, Resource, Tx,
+    relation::{self, Topic},
+};
 use prost_types::FieldMask;
 use sea_orm::{Condition, entity::prelude::*};
 use serde::{Deserialize, Serialize};
@@ -363,7 +366,9 @@ async fn relate(tx: &Tx, row: &Model, period: Period) -> Result<()> {
         revision: row.revision,
         period,
     };
-    relations::grant(tx, grant).await
+    let scope = row.scope.iter().flat_map(|scope| &scope.0.topics);
+    let topics = relation::set(scope.filter_map(|n| Topic::try_from(*n).ok()));
+    relations::share(tx, grant, topics).await
 }
 
 // === wire ===

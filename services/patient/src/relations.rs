@@ -1,7 +1,6 @@
-//! Who may see a patient because of what this service keeps, and because of what others told it.
-use caseward_api::access::v1::{RelationChanged, relation_changed};
-use caseward_core::{Error, Name, Result, check, data::Period};
-use caseward_events::Event;
+//! Who may see a patient because of what this service keeps.
+use caseward_core::{Result, data::Period};
+use caseward_server::relation::told;
 use caseward_store::{Basis, Tx, relation};
 use uuid::Uuid;
 
@@ -24,17 +23,14 @@ pub struct Grant<'a> {
 
 /// Lets a subject see a patient for a time, here at once and elsewhere by event.
 pub async fn grant(tx: &Tx, grant: Grant<'_>) -> Result<()> {
+    share(tx, grant, 0).await
+}
+
+/// The same, of the parts of the record in `topics` only, where the basis is that of a caregiver.
+pub async fn share(tx: &Tx, grant: Grant<'_>, topics: i32) -> Result<()> {
     let Grant { patient, subject, basis, source, name, revision, period } = grant;
-    let (wire, salt) = match basis {
-        Basis::Team => (relation_changed::Basis::Team, 1),
-        Basis::Registrar => (relation_changed::Basis::Registrar, 2),
-        Basis::Patient => (relation_changed::Basis::Self_, 3),
-        Basis::Caregiver => (relation_changed::Basis::Caregiver, 4),
-        Basis::Emergency => (relation_changed::Basis::Emergency, 5),
-    };
-    let source = key(source, salt);
     let row = relation::Model {
-        source,
+        source: relation::key(source, basis),
         organization: tx.ctx.organization(),
         subject: subject.to_owned(),
         patient: patient.uuid(),
@@ -42,49 +38,9 @@ pub async fn grant(tx: &Tx, grant: Grant<'_>) -> Result<()> {
         starts_at: period.start.unwrap_or(tx.ctx.now()),
         ends_at: period.end,
         revision,
+        topics,
     };
-    relation::put(tx, row).await?;
-    let event = RelationChanged {
-        subject: subject.to_owned(),
-        patient: patient.to_string(),
-        basis: wire.into(),
-        period: Some(period.into()),
-        revision,
-        source: name,
-    };
-    tx.emit(format!("{patient}/relations/{source}"), revision, &event);
-    Ok(())
-}
-
-/// One resource may grant several bases; its id with the number of the basis in place of the version's bits names
-/// each, the same on every replica.
-fn key(source: Uuid, salt: u128) -> Uuid {
-    Uuid::from_u128(source.as_u128() & !(0xf << 76) | salt << 76)
-}
-
-/// Keeps what another service said about a relation.
-pub async fn apply(event: Event, tx: Tx) -> Result<()> {
-    let Some(said) = event.decode::<RelationChanged>()? else { return Ok(()) };
-    let basis = match relation_changed::Basis::try_from(said.basis) {
-        Ok(relation_changed::Basis::Team) => Basis::Team,
-        Ok(relation_changed::Basis::Emergency) => Basis::Emergency,
-        // What this service said itself comes back to it.
-        _ => return Ok(()),
-    };
-    let patient: PatientId = Name::parse("patient", &said.patient)?;
-    let source = said.source.rsplit('/').next().and_then(|id| Uuid::try_parse(id).ok());
-    let source = source.ok_or_else(|| Error::invalid("source", "wants a resource name"))?;
-    let period = said.period.unwrap_or_default();
-    let moment = |at| check::moment(&at).map_err(|why| Error::invalid("period", why));
-    let row = relation::Model {
-        source,
-        organization: event.organization,
-        subject: said.subject,
-        patient: patient.uuid(),
-        basis,
-        starts_at: moment(period.start)?.unwrap_or(event.occurred_at),
-        ends_at: moment(period.end)?,
-        revision: said.revision,
-    };
-    relation::put(&tx, row).await
+    let event = told(&row, patient.to_string(), name);
+    tx.emit(format!("{patient}/relations/{}", row.source), revision, &event);
+    relation::put(tx, row).await
 }

@@ -2,10 +2,11 @@
 use sea_orm_migration::prelude::*;
 
 mod m20261123_000001_store;
+mod m20261125_000003_topics;
 
 /// The migrations of this crate; a service's own follow them.
 pub fn all() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(m20261123_000001_store::Migration)]
+    vec![Box::new(m20261123_000001_store::Migration), Box::new(m20261125_000003_topics::Migration)]
 }
 
 /// A table of resources: `id`, `organization`, what `columns` adds, `created_at`, `updated_at`, `revision`.

@@ -1,4 +1,7 @@
 //! Who is related to which patient: the answer to "which rows may this caller see".
+use std::collections::HashMap;
+
+pub use caseward_api::access::v1::relation_changed::Topic;
 use caseward_core::{Ctx, Reach, Result, Time};
 use sea_orm::{
     Condition, QuerySelect,
@@ -29,6 +32,8 @@ pub struct Model {
     pub ends_at: Option<Time>,
     /// The revision of the source, so that an old event cannot undo a new one.
     pub revision: i64,
+    /// Of a caregiver: the [`set`] of the parts that they may see. Nothing else looks at it.
+    pub topics: i32,
 }
 
 /// Why a subject is related to a patient.
@@ -65,6 +70,67 @@ pub fn visible(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
 /// Restricts a query to the patients of whom `ctx` may see what no caregiver's scope covers.
 pub fn visible_beyond_scope(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
     visible_if(ctx, column, Condition::all().add(Column::Basis.ne(Basis::Caregiver)))
+}
+
+/// Restricts a query to the patients of whom `ctx` may see one of `topics`: everybody but a caregiver sees them all.
+pub fn visible_in(ctx: &Ctx, column: impl ColumnTrait, topics: &[Topic]) -> Condition {
+    let granted = Expr::col((Entity, Column::Topics)).bit_and(set(topics.iter().copied())).ne(0);
+    visible_if(ctx, column, Condition::any().add(Column::Basis.ne(Basis::Caregiver)).add(granted))
+}
+
+/// A set of topics as one number.
+pub fn set(topics: impl IntoIterator<Item = Topic>) -> i32 {
+    topics.into_iter().fold(0, |set, topic| set | 1 << topic as i32)
+}
+
+/// The topics in a [`set`].
+pub fn topics(set: i32) -> Vec<Topic> {
+    (1..i32::BITS as i32)
+        .filter(|n| set & 1 << n != 0)
+        .filter_map(|n| Topic::try_from(n).ok())
+        .collect()
+}
+
+/// How much of the record of one patient somebody sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight(i32);
+
+impl Sight {
+    /// Nothing is left out.
+    const WHOLE: Sight = Sight(i32::MAX);
+
+    /// Whether it is the whole record.
+    pub fn is_whole(self) -> bool {
+        self == Self::WHOLE
+    }
+
+    /// Whether `topic` is part of it.
+    pub fn covers(self, topic: Topic) -> bool {
+        self.0 & set([topic]) != 0
+    }
+}
+
+/// How much the caller sees of each of `patients`; those of whom they see nothing are left out.
+pub async fn sights(
+    scope: &Scope,
+    patients: impl IntoIterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, Sight>> {
+    let patients = patients.into_iter();
+    if scope.ctx.caller.reach == Reach::Organization {
+        return Ok(patients.map(|patient| (patient, Sight::WHOLE)).collect());
+    }
+    let held = held(&scope.ctx, scope.ctx.subject()).filter(Column::Patient.is_in(patients));
+    let mut sights = HashMap::new();
+    for row in held.all(&scope.db).await? {
+        let sight: &mut Sight = sights.entry(row.patient).or_insert(Sight(0));
+        sight.0 |= if row.basis == Basis::Caregiver { row.topics } else { Sight::WHOLE.0 };
+    }
+    Ok(sights)
+}
+
+/// How much the caller sees of `patient`.
+pub async fn sight(scope: &Scope, patient: Uuid) -> Result<Sight> {
+    Ok(sights(scope, [patient]).await?.remove(&patient).unwrap_or(Sight(0)))
 }
 
 fn visible_if(ctx: &Ctx, column: impl ColumnTrait, wanted: Condition) -> Condition {
@@ -110,6 +176,7 @@ pub async fn put(tx: &Tx, row: Model) -> Result<()> {
             Column::StartsAt,
             Column::EndsAt,
             Column::Revision,
+            Column::Topics,
         ])
         .action_and_where(Expr::col((Entity, Column::Revision)).lt(row.revision))
         .to_owned();
@@ -132,15 +199,16 @@ pub async fn revision(scope: &Scope, key: Uuid) -> Result<i64> {
 
 /// Every relation of `subject` to `patient` that holds now.
 pub async fn between(scope: &Scope, subject: &str, patient: Uuid) -> Result<Vec<Model>> {
-    let now = scope.ctx.now();
-    let rows = Entity::find()
-        .filter(Column::Organization.eq(scope.ctx.organization()))
+    let held = held(&scope.ctx, subject).filter(Column::Patient.eq(patient));
+    Ok(held.limit(100).all(&scope.db).await?)
+}
+
+/// The relations of `subject` that hold now.
+fn held(ctx: &Ctx, subject: &str) -> Select<Entity> {
+    let now = ctx.now();
+    Entity::find()
+        .filter(Column::Organization.eq(ctx.organization()))
         .filter(Column::Subject.eq(subject))
-        .filter(Column::Patient.eq(patient))
         .filter(Column::StartsAt.lte(now))
         .filter(Condition::any().add(Column::EndsAt.is_null()).add(Column::EndsAt.gt(now)))
-        .limit(100)
-        .all(&scope.db)
-        .await?;
-    Ok(rows)
 }

@@ -4,9 +4,11 @@ use std::pin::Pin;
 use caseward_api::{
     Verb,
     careplan::v1::{self as pb, case_service_server::CaseService},
-    patient::v1::{GetPatientRequest, patient_service_client::PatientServiceClient},
+    patient::v1::{
+        GetConsentRequest, GetPatientRequest, consent, patient_service_client::PatientServiceClient,
+    },
 };
-use caseward_core::{Ctx, Error, Name, Page, check};
+use caseward_core::{Ctx, Error, Name, Page, check, data};
 use caseward_server::Transport;
 use caseward_store::Store;
 use tokio_stream::Stream;
@@ -15,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     accountability, case,
-    case_step::{self, Along, Wish},
+    case_step::{self, Along, Consented, Wish},
     handoff, member, obligation, timeline, transition, watch,
 };
 
@@ -36,8 +38,13 @@ impl Cases {
         along: impl FnOnce(&Q) -> Along,
     ) -> Reply<pb::Case> {
         let (ctx, req) = Ctx::open(req)?;
+        let along = along(&req);
+        self.take(ctx, req, wish, along).await
+    }
+
+    async fn take<Q: Verb>(&self, ctx: Ctx, req: Q, wish: Wish, along: Along) -> Reply<pb::Case> {
         let id = Name::parse("name", req.name())?;
-        let along = Along { reason: req.reason().to_owned(), ..along(&req) };
+        let along = Along { reason: req.reason().to_owned(), ..along };
         let etag = req.etag().to_owned();
         let reply = self
             .store
@@ -62,6 +69,32 @@ impl Cases {
         Ok(Response::new(reply))
     }
 
+    /// What becomes of a consent is for the patient service to say, too. Its word is judged within the change, so that
+    /// a repeated request gets its first reply whatever became of the consent since.
+    async fn consented(&self, ctx: &Ctx, name: &str) -> Result<Consented, Error> {
+        if name.is_empty() {
+            return Ok(Consented::Unnamed);
+        }
+        let mut patients = PatientServiceClient::new(self.patients.for_caller(ctx));
+        match patients.get_consent(GetConsentRequest { name: name.to_owned() }).await {
+            Ok(found) => {
+                let found = found.into_inner();
+                let period = data::period(&found.period).unwrap_or_default();
+                let now = ctx.now();
+                let holds = found.r#type() == consent::Type::Participation
+                    && found.decision() == consent::Decision::Permit
+                    && found.state() == consent::State::Active
+                    && period.start.is_none_or(|start| start <= now)
+                    && period.end.is_none_or(|end| now < end);
+                Ok(if holds { Consented::InForce } else { Consented::NotInForce })
+            }
+            Err(status) => match status.code() {
+                tonic::Code::NotFound | tonic::Code::InvalidArgument => Ok(Consented::Absent),
+                _ => Err(status.into()),
+            },
+        }
+    }
+
     /// Whether the caller may see the patient is for the patient service to say.
     async fn sees(&self, ctx: &Ctx, patient: String) -> Result<(), Error> {
         let mut patients = PatientServiceClient::new(self.patients.for_caller(ctx));
@@ -77,7 +110,7 @@ impl Cases {
 impl CaseService for Cases {
     async fn get_case(&self, req: Request<pb::GetCaseRequest>) -> Reply<pb::Case> {
         let (ctx, req) = Ctx::open(req)?;
-        let row = case::get(&self.store.read(&ctx), Name::parse("name", &req.name)?).await?;
+        let row = case::read(&self.store.read(&ctx), Name::parse("name", &req.name)?).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -118,14 +151,16 @@ impl CaseService for Cases {
     }
 
     async fn enrol_case(&self, req: Request<pb::EnrolCaseRequest>) -> Reply<pb::Case> {
-        self.step(req, Wish::Step(case::Step::Enrol), |req| Along {
+        let (ctx, req) = Ctx::open(req)?;
+        let along = Along {
             consent: req.consent.clone(),
+            consented: self.consented(&ctx, &req.consent).await?,
             consent_statement: req.consent_statement.clone(),
             accountable: req.accountable.clone(),
             effective: req.effective_time,
             ..Along::default()
-        })
-        .await
+        };
+        self.take(ctx, req, Wish::Step(case::Step::Enrol), along).await
     }
 
     async fn decline_case(&self, req: Request<pb::DeclineCaseRequest>) -> Reply<pb::Case> {

@@ -40,6 +40,7 @@ fn wire(row: relation::Model) -> pb::RelationBasis {
         period: Some(period.into()),
         // The key of the key is the resource again.
         source: relation::key(row.source, row.basis).to_string(),
+        topics: caseward_server::relation::topics(&row),
         revision: row.revision,
     }
 }

@@ -2,6 +2,7 @@
 use caseward_api::careplan::v1::{self as pb, case::State};
 use time::Duration;
 use tonic::Code;
+use uuid::Uuid;
 
 use crate::{
     walk::Verb,
@@ -293,5 +294,26 @@ async fn a_case_is_opened_again_for_half_a_year_and_then_made_anew() {
         let refused = sam.does(&world, Verb::Reopen, &other).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert!(refused.message().contains("make a new case"), "{}", refused.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_enrolled_on_a_consent_that_is_not_in_force_or_is_not_theirs() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.outreach().await;
+        // The patient service of this world knows of every consent, and of none that holds.
+        let enrol = |of: &str| pb::EnrolCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            consent: format!("{of}/consents/{}", Uuid::now_v7()),
+            ..Default::default()
+        };
+        let refused = ana.cases.enrol_case(enrol(&case.patient)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("PARTICIPATION"), "{}", refused.message());
+        let other = patient();
+        let refused = ana.cases.enrol_case(enrol(&other)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod accountability;
 mod assessment;
+mod caregiver;
 mod case;
 mod ingest;
 mod ledger;

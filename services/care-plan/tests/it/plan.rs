@@ -172,3 +172,98 @@ async fn an_agreement_to_other_words_is_aborted() {
         assert_eq!(ana.plans.record_agreement(request).await.unwrap_err().code(), Code::Aborted);
     }
 }
+
+/// `activity`, scheduled and begun.
+async fn begun(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
+    let schedule = Some(pb::Schedule { text: "every Monday".to_owned(), ..Default::default() });
+    let request = pb::ScheduleActivityRequest {
+        name: activity.name,
+        etag: activity.etag,
+        schedule,
+        ..Default::default()
+    };
+    let activity = ana.plans.schedule_activity(request).await.unwrap().into_inner();
+    let (name, etag) = (activity.name, activity.etag);
+    let request = pb::StartActivityRequest { name, etag, ..Default::default() };
+    ana.plans.start_activity(request).await.unwrap().into_inner()
+}
+
+async fn completed(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
+    let evidence = pb::Evidence {
+        kind: pb::evidence::Kind::Patient.into(),
+        text: "she has it".to_owned(),
+        ..Default::default()
+    };
+    let request = pb::CompleteActivityRequest {
+        name: activity.name,
+        etag: activity.etag,
+        evidence: Some(evidence),
+        ..Default::default()
+    };
+    ana.plans.complete_activity(request).await.unwrap().into_inner()
+}
+
+async fn activities(ana: &mut Caller, plan: &pb::CarePlan) -> Vec<pb::Activity> {
+    let list = pb::ListActivitiesRequest { parent: plan.name.clone(), ..Default::default() };
+    ana.plans.list_activities(list).await.unwrap().into_inner().activities
+}
+
+async fn revised(ana: &mut Caller, plan: &pb::CarePlan) -> pb::CarePlan {
+    let request = pb::ReviseCarePlanRequest {
+        name: plan.name.clone(),
+        etag: plan.etag.clone(),
+        reason: "time has passed".to_owned(),
+        ..Default::default()
+    };
+    ana.plans.revise_care_plan(request).await.unwrap().into_inner()
+}
+
+async fn diff(ana: &mut Caller, plan: &pb::CarePlan, base: &pb::CarePlan) -> Vec<(Action, String)> {
+    let request = pb::DiffRevisionsRequest { name: plan.name.clone(), base: base.name.clone() };
+    let diff = ana.plans.diff_revisions(request).await.unwrap().into_inner();
+    diff.changes.into_iter().map(|one| (one.action(), one.description)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_is_no_change_and_what_stopped_is_over_any_number_of_revisions() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let first = ana.plan(&case).await;
+        ana.goal(&first, "walk to the park").await;
+        for what in ["bring a scale", "cook together", "visit the gym", "see a friend"] {
+            ana.activity(&first, what).await;
+        }
+        let first = activate(&world, &mut ana, first).await;
+        let [scale, cook, ..] = &activities(&mut ana, &first).await[..] else { panic!("four") };
+        let scale = begun(&mut ana, scale.clone()).await;
+        completed(&mut ana, scale).await;
+        let cook = begun(&mut ana, cook.clone()).await;
+
+        let second = revised(&mut ana, &first).await;
+        assert_eq!(diff(&mut ana, &second, &first).await, [], "nothing changed yet");
+        let carried = activities(&mut ana, &second).await;
+        let names: Vec<_> = carried.iter().map(|one| one.description.as_str()).collect();
+        assert_eq!(names, ["cook together", "visit the gym", "see a friend"]);
+        assert_eq!(carried[0].carried_from, cook.name);
+        let gym = carried[1].clone();
+        let request = pb::CancelActivityRequest {
+            name: gym.name,
+            etag: gym.etag,
+            reason: "too far".to_owned(),
+            ..Default::default()
+        };
+        ana.plans.cancel_activity(request).await.unwrap();
+        let second = activate(&world, &mut ana, second).await;
+        let carried = activities(&mut ana, &second).await;
+        completed(&mut ana, carried[0].clone()).await;
+
+        let third = revised(&mut ana, &second).await;
+        ana.activity(&third, "join the choir").await;
+        let added = (Action::Added, "join the choir".to_owned());
+        let stopped = (Action::Stopped, "visit the gym".to_owned());
+        assert_eq!(diff(&mut ana, &second, &first).await, std::slice::from_ref(&stopped));
+        assert_eq!(diff(&mut ana, &third, &second).await, [added.clone(), stopped.clone()]);
+        assert_eq!(diff(&mut ana, &third, &first).await, [added, stopped]);
+    }
+}

@@ -109,3 +109,41 @@ async fn the_clock_of_a_task_stands_while_its_case_is_paused() {
         assert!(read(&call.name).await.overdue && !read(&visit.name).await.overdue);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_somebody_said_no_to_waits_in_the_pool_with_the_reason() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.enrolled().await;
+        let given = Some(pb::Task {
+            title: "call".to_owned(),
+            owner: "sam".to_owned(),
+            ..Default::default()
+        });
+        let request =
+            pb::CreateTaskRequest { parent: case.name.clone(), task: given, ..Default::default() };
+        let task = sam.tasks.create_task(request).await.unwrap().into_inner();
+        let request = pb::RejectTaskRequest {
+            name: task.name.clone(),
+            etag: task.etag,
+            reason: "on leave".to_owned(),
+            ..Default::default()
+        };
+        let task = sam.tasks.reject_task(request).await.unwrap().into_inner();
+        assert_eq!(
+            (task.state(), &task.owner[..], &task.state_reason[..]),
+            (State::Ready, "", "on leave")
+        );
+        let pool = pb::ListWorklistRequest { include_pool: true, ..Default::default() };
+        let items = sam.tasks.list_worklist(pool).await.unwrap().into_inner().items;
+        assert_eq!(items[0].task, Some(task.clone()));
+        let history = pb::ListTransitionsRequest {
+            parent: case.name,
+            resource: task.name,
+            ..Default::default()
+        };
+        let history = sam.cases.list_transitions(history).await.unwrap().into_inner().transitions;
+        let states: Vec<_> = history.iter().map(|one| one.to_state.as_str()).collect();
+        assert_eq!(states, ["REQUESTED", "REJECTED", "READY"]);
+    }
+}

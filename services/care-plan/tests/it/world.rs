@@ -12,10 +12,10 @@ use caseward_api::careplan::v1::{
     ingest_service_client::IngestServiceClient, note_service_client::NoteServiceClient,
     relation_service_client::RelationServiceClient, task_service_client::TaskServiceClient,
 };
-use caseward_core::{Clock, Time};
+use caseward_core::{Clock, Ctx, Time};
 use caseward_events::{Consumer, Event};
 use caseward_server::{LOCAL_ORGANIZATION, Process, Service, Transport, settings::Layers};
-use caseward_store::Store;
+use caseward_store::{Store, Tx};
 use caseward_testkit::{Database, databases};
 use http_body_util::{BodyExt, Full};
 use prost::Name;
@@ -31,6 +31,8 @@ pub struct World {
     pub process: Process,
     /// What another service heard, by the time it was said.
     heard: Arc<Mutex<BTreeMap<Uuid, Event>>>,
+    /// Where another service keeps what it tells.
+    others: Store,
     _database: Database,
     _data: TempDir,
 }
@@ -98,9 +100,22 @@ impl World {
             });
         let ears = process.settings.database("notification", "").unwrap();
         let ears = Store::open::<Tables>(&ears).await.unwrap();
+        let others = ears.clone();
         process.serve(Service::new("notification", Some(ears)).consume(listener)).unwrap();
         process.ready().unwrap();
-        World { process, heard, _database: database, _data: data }
+        World { process, heard, others, _database: database, _data: data }
+    }
+
+    /// Another service tells of `event`, and everybody has heard it.
+    pub async fn tell<E: prost::Message + Name + Clone + 'static>(&self, event: E) {
+        let clock = self.process.clock.clone();
+        let ctx = Ctx::task("notification", "test", LOCAL_ORGANIZATION, clock);
+        let tell = move |tx: Tx| {
+            tx.emit("somebody", 1, &event);
+            async { Ok(()) }
+        };
+        self.others.task(&ctx, tell).await.unwrap();
+        self.process.settle().settle(Duration::from_secs(20)).await.unwrap();
     }
 
     /// What other services hear of `case`, in the order in which it happened.

@@ -1,6 +1,7 @@
 //! Relations: what this service tells others of them, and what others tell it.
 use caseward_api::{
     access::v1::{RelationChanged, relation_changed::Basis},
+    careplan::v1::RelationBasis,
     patient::v1::{self as pb, caregiver_scope::Topic},
     types::v1::Period,
 };
@@ -51,6 +52,7 @@ async fn others_are_told_who_may_see_a_patient_and_who_no_more() {
         assert_eq!(of(Basis::Self_)[0].subject, "pat");
         let [granted, revoked] = &of(Basis::Caregiver)[..] else { panic!("{told:?}") };
         assert_eq!((&granted.subject[..], &granted.source), ("eva", &person.name));
+        assert_eq!(granted.topics, [i32::from(Topic::Plan)]);
         assert_eq!(granted.period.unwrap().end, None);
         assert!(revoked.period.unwrap().end.is_some());
         assert!(revoked.revision > granted.revision);
@@ -74,6 +76,7 @@ async fn a_member_of_the_care_team_sees_the_patient_until_the_team_says_otherwis
             }),
             revision,
             source: source.clone(),
+            topics: vec![],
         };
         world.tell(&source, 1, said(1, None)).await;
         assert!(sees(&mut bob, &row.name).await);
@@ -81,5 +84,59 @@ async fn a_member_of_the_care_team_sees_the_patient_until_the_team_says_otherwis
         assert!(!sees(&mut bob, &row.name).await);
         world.tell(&source, 2, said(2, None)).await;
         assert!(!sees(&mut bob, &row.name).await, "what was said before does not come back");
+    }
+}
+
+#[tokio::test]
+async fn whoever_became_related_a_moment_ago_sees_the_patient_before_the_event_came() {
+    for world in worlds().await {
+        let row = patient(&mut world.caller("sue", "supervisor")).await;
+        let mut bob = world.caller("bob", "care_team");
+        assert!(!sees(&mut bob, &row.name).await);
+        let nobody = format!("patients/{}", Uuid::now_v7());
+        assert!(!sees(&mut bob, &nobody).await);
+        let asked = || world.teams.asked.lock().unwrap().len();
+        assert_eq!(asked(), 2, "asked once about each, there or not");
+
+        let member = Uuid::now_v7();
+        let basis = RelationBasis {
+            basis: Basis::Team.into(),
+            period: Some(Period { start: Some(world.now().into()), end: None }),
+            source: member.to_string(),
+            revision: 1,
+            topics: vec![],
+        };
+        world.teams.known.lock().unwrap().push((format!("bob {}", row.name), basis));
+        assert!(sees(&mut bob, &row.name).await);
+        assert_eq!(asked(), 3);
+        assert!(sees(&mut bob, &row.name).await);
+        assert_eq!(asked(), 3, "what was learned is kept");
+
+        // The event that ends it is about the same relation, whichever way it was learned.
+        world.teams.known.lock().unwrap().clear();
+        let source = format!("cases/{}/members/{member}", Uuid::now_v7());
+        let ended = RelationChanged {
+            subject: "bob".to_owned(),
+            patient: row.name.clone(),
+            basis: Basis::Team.into(),
+            period: Some(Period {
+                start: Some((world.now() - Duration::days(1)).into()),
+                end: Some(world.now().into()),
+            }),
+            revision: 2,
+            source: source.clone(),
+            topics: vec![],
+        };
+        world.tell(&source, 2, ended).await;
+        assert!(!sees(&mut bob, &row.name).await);
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_who_finds_nothing_asks_nobody() {
+    for world in worlds().await {
+        let mut sue = world.caller("sue", "supervisor");
+        assert!(!sees(&mut sue, &format!("patients/{}", Uuid::now_v7())).await);
+        assert!(world.teams.asked.lock().unwrap().is_empty());
     }
 }

@@ -5,6 +5,10 @@ use std::{
 };
 
 use caseward_api::{
+    careplan::v1::{
+        CheckRelationRequest, Relation, RelationBasis,
+        relation_service_server::{RelationService, RelationServiceServer},
+    },
     patient::v1::{self as pb, patient_service_client::PatientServiceClient},
     types::v1::{Concept, HumanName, Identifier},
 };
@@ -41,6 +45,8 @@ pub struct World {
     /// What the patient service told the other.
     heard: Arc<Mutex<Vec<Event>>>,
     other: Store,
+    /// What the other service says when it is asked, and how often it was.
+    pub teams: Teams,
     _database: Database,
     _data: TempDir,
 }
@@ -61,6 +67,31 @@ impl Interceptor for Token {
         let value: MetadataValue<_> = format!("Bearer {}", self.0).parse().unwrap();
         request.metadata_mut().insert("authorization", value);
         Ok(request)
+    }
+}
+
+/// A care-plan service that knows the relations it was given.
+#[derive(Clone, Default)]
+pub struct Teams {
+    pub known: Arc<Mutex<Vec<(String, RelationBasis)>>>,
+    pub asked: Arc<Mutex<Vec<CheckRelationRequest>>>,
+}
+
+#[tonic::async_trait]
+impl RelationService for Teams {
+    async fn check_relation(
+        &self,
+        req: Request<CheckRelationRequest>,
+    ) -> Result<Response<Relation>, Status> {
+        let CheckRelationRequest { subject, patient } = req.into_inner();
+        let known = self.known.lock().unwrap();
+        let of_both = known.iter().filter(|(name, _)| *name == format!("{subject} {patient}"));
+        let bases: Vec<_> = of_both.map(|(_, basis)| basis.clone()).collect();
+        self.asked
+            .lock()
+            .unwrap()
+            .push(CheckRelationRequest { subject: subject.clone(), patient: patient.clone() });
+        Ok(Response::new(Relation { subject, patient, related: !bases.is_empty(), bases }))
     }
 }
 
@@ -95,10 +126,13 @@ impl World {
                 async { Ok(()) }
             },
         );
-        process.serve(Service::new("care_plan", Some(other.clone())).consume(consumer)).unwrap();
+        let teams = Teams::default();
+        let double = RelationServiceServer::new(teams.clone());
+        let service = Service::new("care_plan", Some(other.clone())).with(double).consume(consumer);
+        process.serve(service).unwrap();
         caseward_patient::start(layers.section("patient").unwrap(), &mut process).await.unwrap();
         process.ready().unwrap();
-        World { process, heard, other, _database: database, _data: data }
+        World { process, heard, other, teams, _database: database, _data: data }
     }
 
     pub fn caller(&self, subject: &str, role: &str) -> Caller {

@@ -29,6 +29,7 @@ async fn a_caller_sees_the_patients_they_are_related_to_while_they_are() {
                 starts_at: now,
                 ends_at: ends_in.map(|days| now + time::Duration::days(days)),
                 revision,
+                topics: 0,
             };
             let work = move |tx: Tx| {
                 let row = row.clone();
