@@ -33,7 +33,7 @@ use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
 use activity::{Activity, Busy};
-use coalesce::Coalesce;
+pub(crate) use coalesce::Coalesce;
 pub use limits::Limits;
 use preface::Preface;
 pub use tls::{Acceptor, Tls};

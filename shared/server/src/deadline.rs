@@ -39,6 +39,14 @@ pub(crate) fn carry(headers: &mut HeaderMap, deadline: Instant) {
     }
 }
 
+/// Takes what was spent from the time that the headers grant; false where none is left.
+pub(crate) fn spend(headers: &mut HeaderMap, spent: Duration) -> bool {
+    let Some(granted) = headers.get(HEADER).and_then(parse) else { return true };
+    let left = granted.saturating_sub(spent);
+    carry(headers, Instant::now() + left);
+    left > MARGIN
+}
+
 /// One to eight digits and a unit, as the gRPC protocol has it.
 fn parse(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;

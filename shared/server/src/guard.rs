@@ -16,7 +16,7 @@ use tracing::{Instrument, warn};
 use crate::{
     deadline,
     policy::{Method, Methods, Roles},
-    telemetry::{self, Calls, code_name},
+    telemetry::{self, Calls, code_name, meters},
     token::{self, Verifier},
 };
 
@@ -37,8 +37,25 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     pub(crate) roles: Roles,
     pub(crate) clock: Clock,
-    pub(crate) admission: Arc<Semaphore>,
+    pub(crate) admission: Admission,
     pub(crate) calls: Calls,
+}
+
+/// How many calls may be in flight in one process.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    most: usize,
+    left: Arc<Semaphore>,
+}
+
+impl Admission {
+    pub(crate) fn new(most: usize) -> Self {
+        Admission { most, left: Arc::new(Semaphore::new(most)) }
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.most.saturating_sub(self.left.available_permits()) as u64
+    }
 }
 
 impl Guard {
@@ -74,6 +91,7 @@ impl Guard {
     async fn audit(&self, ctx: &Ctx, entry: Entry) -> Result<(), Error> {
         let Some(store) = &self.store else { return Ok(()) };
         store.audit(ctx, entry).await.map_err(|cause| {
+            meters().refused.add(1, &[]);
             warn!(cause = %cause, "the audit log does not take entries; access to patient data is refused");
             Error::Unavailable("the audit log does not answer; try again")
         })
@@ -137,8 +155,11 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
 async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Next) -> Response {
     let admitted = async {
         let deadline = deadline::of(req.headers(), method.streams)?;
-        let permit = guard.shared.admission.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Unavailable("too many calls at once; try again"))?;
+        let permit = guard.shared.admission.left.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            meters().shed.add(1, &[]);
+            Error::Unavailable("too many calls at once; try again")
+        })?;
         strip(req.headers_mut());
         let caller = guard.caller(req.headers()).await?;
         let trace = telemetry::traceparent();

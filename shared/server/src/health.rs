@@ -1,10 +1,14 @@
 //! Readiness by the gRPC health protocol: a service is ready while its database answers.
 use std::time::Duration;
 
+use caseward_core::Clock;
 use caseward_store::Store;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
+
+use crate::{guard::Admission, probes::Ready, telemetry::meters};
 
 /// How often a database is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -12,40 +16,66 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Keeps the health of the gRPC services `names` true until the process stops; then none is ready.
-pub(crate) async fn keep(
-    reporter: HealthReporter,
-    names: Vec<&'static str>,
-    store: Option<Store>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+/// How often what waits in a database is counted.
+const COUNT: Duration = Duration::from_secs(10);
+
+/// Of which service the health is kept, and to whom it is told.
+pub(crate) struct Health {
+    pub(crate) service: &'static str,
+    pub(crate) names: Vec<&'static str>,
+    pub(crate) reporter: HealthReporter,
+    pub(crate) ready: Ready,
+    pub(crate) store: Option<Store>,
+    pub(crate) clock: Clock,
+    pub(crate) admission: Admission,
+}
+
+/// Keeps `health` true until the process is about to stop; then it is not ready.
+pub(crate) async fn keep(health: Health, leaving: CancellationToken) -> anyhow::Result<()> {
+    let Health { service, store, .. } = &health;
     let mut before = None;
-    while !stop.is_cancelled() {
-        let ready = match &store {
+    let mut counted: Option<Instant> = None;
+    while !leaving.is_cancelled() {
+        let ready = match store {
             Some(store) => matches!(tokio::time::timeout(PATIENCE, store.ping()).await, Ok(Ok(()))),
             None => true,
         };
         if before != Some(ready) {
             match (before, ready) {
-                (Some(_), true) => info!("the database answers again; ready"),
-                (_, false) => warn!("the database does not answer; not ready"),
+                (Some(_), true) => info!(service, "the database answers again; ready"),
+                (_, false) => warn!(service, "the database does not answer; not ready"),
                 (None, true) => {}
             }
-            tell(&reporter, &names, ready).await;
+            health.tell(ready).await;
             before = Some(ready);
+        }
+        if let Some(store) = store
+            && ready
+            && counted.is_none_or(|counted| counted.elapsed() >= COUNT)
+        {
+            counted = Some(Instant::now());
+            meters().in_flight.record(health.admission.in_flight(), &[]);
+            // Where it cannot be counted now, the next round tells.
+            if let Ok(Ok(vitals)) = tokio::time::timeout(PATIENCE, store.vitals()).await {
+                meters().vitals(service, &vitals, health.clock.now());
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => {}
+            () = leaving.cancelled() => {}
         }
     }
-    tell(&reporter, &names, false).await;
+    health.tell(false).await;
     Ok(())
 }
 
-async fn tell(reporter: &HealthReporter, names: &[&'static str], ready: bool) {
-    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for name in names.iter().copied().chain([""]) {
-        reporter.set_service_status(name, status).await;
+impl Health {
+    async fn tell(&self, ready: bool) {
+        self.ready.tell(self.service, ready);
+        meters().ready(self.service, ready);
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in self.names.iter().copied().chain([""]) {
+            self.reporter.set_service_status(name, status).await;
+        }
     }
 }

@@ -6,10 +6,12 @@ mod guard;
 mod health;
 mod life;
 pub mod policy;
+mod probes;
 mod process;
 pub mod relation;
 pub mod settings;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 pub mod transport;
 

@@ -23,6 +23,8 @@ pub struct Method {
     pub mutates: bool,
     /// Whether the answer is a stream.
     pub streams: bool,
+    /// The number of the request's field that makes a repetition one with the first, where it has one.
+    pub request_id: Option<u32>,
 }
 
 /// Every method of every contract, by path.
@@ -61,10 +63,11 @@ impl Methods {
                 let flag = |option| options.get_extension(option).as_bool().unwrap_or_default();
                 let (phi, mutates, streams) =
                     (flag(&phi), flag(&mutates), method.is_server_streaming());
-                methods.insert(
-                    path,
-                    Method { path, service: name, permission, phi, mutates, streams },
-                );
+                let request_id = method.input().get_field_by_name("request_id");
+                let request_id = request_id.map(|field| field.number());
+                let method =
+                    Method { path, service: name, permission, phi, mutates, streams, request_id };
+                methods.insert(path, method);
             }
         }
         Ok(Methods(methods))

@@ -13,7 +13,7 @@ use caseward_core::{Caller, Clock, Ctx};
 use caseward_events::{Bus, Consumer, Handler, Relay, Settle, Sweeper, Timers};
 use caseward_store::Store;
 use serde::de::DeserializeOwned;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tonic::{
     body::Body,
     server::NamedService,
@@ -26,10 +26,12 @@ use uuid::Uuid;
 use crate::{
     Guard, Life, Transport, accept,
     clock::Clocks,
-    guard::Shared,
-    health,
+    guard::{Admission, Shared},
+    health::{self, Health},
+    probes::{self, Ready},
     settings::{Common, Layers},
     telemetry::{self, Calls},
+    tls::Connector,
     token::Verifier,
     transport::Peers,
 };
@@ -51,6 +53,7 @@ pub struct Process {
     served: Vec<(&'static str, Vec<&'static str>, Routes)>,
     settle: Settle,
     front: Option<axum::Router>,
+    probes: Ready,
 }
 
 impl Process {
@@ -62,11 +65,11 @@ impl Process {
             verifier: verifier.clone(),
             roles: settings.roles.clone(),
             clock: clock.clone(),
-            admission: Arc::new(Semaphore::new(settings.limits.in_flight)),
+            admission: Admission::new(settings.limits.in_flight),
             calls: Calls::new(),
         });
         let bus = Bus::connect(&settings.bus).await?;
-        let (life, peers) = (Life::default(), Peers::default());
+        let (life, peers) = (Life::new(settings.notice()), Peers::default());
         let settle =
             Settle { clock: clock.clone(), bus: bus.clone(), relays: vec![], timers: vec![] };
         Ok(Process {
@@ -80,6 +83,7 @@ impl Process {
             served: vec![],
             settle,
             front: None,
+            probes: Ready::default(),
         })
     }
 
@@ -97,8 +101,16 @@ impl Process {
     /// Puts `service` behind the guard and makes it known to its peers.
     pub fn serve(&mut self, service: Service) -> anyhow::Result<()> {
         let Service { name, store, routes, names, reporter, consumers, handlers } = service;
-        let keep = health::keep(reporter, names.clone(), store.clone(), self.life.stopping());
-        self.life.spawn("health", keep);
+        let health = Health {
+            service: name,
+            names: names.clone(),
+            reporter,
+            ready: self.probes.clone(),
+            store: store.clone(),
+            clock: self.clock.clone(),
+            admission: self.guards.admission.clone(),
+        };
+        self.life.spawn("health", health::keep(health, self.life.leaving()));
         if let Some(store) = &store {
             self.events(name, store, consumers, handlers);
         }
@@ -163,11 +175,15 @@ impl Process {
     /// Binds every peer that is not in this process to its address, and lets events flow: every consumer of this
     /// process is known by now.
     pub fn ready(&self) -> anyhow::Result<()> {
+        let mut connector = None;
         for name in self.peers.unbound() {
-            let Some(address) = self.settings.peer(name) else {
+            let Some(addresses) = self.settings.peer(name)? else {
                 bail!("the service `{name}` is not in this process; set peers.{name}");
             };
-            self.peers.bind(name, Transport::remote(address.parse().context("a peer's address")?));
+            if connector.is_none() && addresses.iter().any(|to| to.scheme_str() == Some("https")) {
+                connector = Some(Arc::new(Connector::load(self.settings.tls.peers.clone())?));
+            }
+            self.peers.bind(name, Transport::replicas(&addresses, connector.as_ref())?);
         }
         self.bus.open();
         if let (Bus::JetStream(bus), true) = (&self.bus, self.clock.is_simulated()) {
@@ -214,14 +230,35 @@ impl Process {
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
-        let limits = accept::Limits { drain: self.settings.drain(), ..accept::Limits::default() };
+        let tls = match self.settings.tls.listener() {
+            Some(tls) => Some(Arc::new(accept::Acceptor::load(tls).await?)),
+            None => None,
+        };
+        let limits =
+            accept::Limits { drain: self.settings.drain(), ..self.settings.listener.clone() };
         let stop = self.life.stopping();
         self.life.spawn("listener", async move {
-            accept::serve(listener, None, limits, service, stop).await;
+            accept::serve(listener, tls, limits, service, stop).await;
             Ok(())
         });
+        self.probe().await?;
         info!(%address, "listening");
         Ok(address)
+    }
+
+    /// Answers an orchestrator where the settings say.
+    async fn probe(&self) -> anyhow::Result<()> {
+        let listen = &self.settings.probes.listen;
+        if listen.is_empty() {
+            return Ok(());
+        }
+        let listener = TcpListener::bind(listen).await.context("listening on probes.listen")?;
+        let (stop, routes) = (self.life.stopping(), probes::routes(self.probes.clone()));
+        self.life.spawn("probes", async move {
+            accept::serve(listener, None, accept::Limits::default(), routes, stop).await;
+            Ok(())
+        });
+        Ok(())
     }
 }
 

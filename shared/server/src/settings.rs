@@ -1,16 +1,17 @@
 //! Settings: documented defaults in the binary, then a file, then the environment.
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use caseward_core::{Clock, Time};
 use config::{Config, Environment, File, FileFormat};
+use http::Uri;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{policy::Roles, telemetry, token::Auth};
+use crate::{accept, policy::Roles, telemetry, tls::Tls, token::Auth};
 
 /// The defaults that every process shares, which are also their documentation.
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
@@ -36,7 +37,10 @@ impl Layers {
         let environment = Environment::with_prefix("CASEWARD")
             .prefix_separator("__")
             .separator("__")
-            .try_parsing(true);
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("tls.clients")
+            .with_list_parse_key("gateway.cors_origins");
         Ok(Layers(layers.add_source(environment).build()?))
     }
 
@@ -104,6 +108,14 @@ pub struct Common {
     pub bus: String,
     /// Seconds that a stopping process waits.
     pub drain_seconds: u64,
+    /// Seconds before that, in which it says that it is about to stop and still takes calls.
+    pub notice_seconds: u64,
+    /// How what leaves the machine is encrypted.
+    pub tls: Tls,
+    /// What the listener grants its connections.
+    pub listener: accept::Limits,
+    /// Where an orchestrator asks after this process.
+    pub probes: Probes,
     /// Who callers are.
     pub auth: Auth,
     /// Who this process is, where no caller waits.
@@ -122,6 +134,14 @@ pub struct Common {
     pub peers: Peers,
     /// What each role may do.
     pub roles: Roles,
+}
+
+/// Where an orchestrator asks after this process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probes {
+    /// An address for `/healthz` and `/readyz` alone, without TLS; empty for none.
+    pub listen: String,
 }
 
 /// Who this process is, where no caller waits.
@@ -160,6 +180,12 @@ pub struct Otlp {
     pub endpoint: String,
     /// The share of calls that is traced.
     pub sample_ratio: f64,
+    /// Who proves an `https://` collector.
+    pub ca: PathBuf,
+    /// What is shown to a collector that demands a certificate.
+    pub certificate: PathBuf,
+    /// The key of that chain.
+    pub key: PathBuf,
 }
 
 /// What the console shows.
@@ -180,7 +206,7 @@ pub struct Limits {
     pub in_flight: usize,
 }
 
-/// Where other services are: addresses, empty for those in this process.
+/// Where other services are: addresses, several separated by commas; empty for those in this process.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
@@ -211,6 +237,11 @@ impl Common {
         telemetry::Settings {
             endpoint,
             sample_ratio: self.otlp.sample_ratio,
+            tls: telemetry::Tls {
+                ca: self.otlp.ca.clone(),
+                certificate: self.otlp.certificate.clone(),
+                key: self.otlp.key.clone(),
+            },
             log_format: self.log.format,
             level: self.log.level,
         }
@@ -244,9 +275,15 @@ impl Common {
         Ok(caseward_store::Settings { url, readers, writers, migrate })
     }
 
+    /// What is told before the doors close.
+    pub fn notice(&self) -> Duration {
+        Duration::from_secs(self.notice_seconds)
+    }
+
     /// Refuses what is safe on loopback only, where `listen` is not.
     pub fn check(&self, listen: SocketAddr) -> anyhow::Result<()> {
-        if !listen.ip().is_loopback() {
+        self.tls.check()?;
+        if !is_loopback(listen.ip()) {
             ensure!(
                 self.auth.issuer != "local",
                 "the local issuer is for loopback only; set auth.issuer"
@@ -256,19 +293,43 @@ impl Common {
                 !simulated,
                 "a simulated clock is for loopback only; unset clock.simulated_start"
             );
+            ensure!(
+                self.tls.listener().is_some() || self.tls.elsewhere,
+                "{listen} is not loopback, so it wants TLS: set tls.certificate and tls.key, or tls.elsewhere where \
+                 a mesh or a proxy beside this process encrypts"
+            );
         }
         Ok(())
     }
 
-    /// The address of the service that `name`s a section, if it is elsewhere.
-    pub fn peer(&self, name: &str) -> Option<&str> {
-        let address = match name {
+    /// The addresses of the service that `name`s a section, if it is elsewhere.
+    pub fn peer(&self, name: &str) -> anyhow::Result<Option<Vec<Uri>>> {
+        let addresses = match name {
             "patient" => &self.peers.patient,
             "care_plan" => &self.peers.care_plan,
             "directory" => &self.peers.directory,
             "notification" => &self.peers.notification,
-            _ => return None,
+            _ => return Ok(None),
         };
-        (!address.is_empty()).then_some(address.as_str())
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        let addresses = addresses.split(',').map(|address| {
+            let uri: Uri = address.trim().parse().with_context(|| format!("in peers.{name}"))?;
+            let Some(host) = uri.host() else { bail!("peers.{name} wants addresses") };
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let here = host == "localhost" || host.parse().is_ok_and(is_loopback);
+            ensure!(
+                here || self.tls.elsewhere || uri.scheme_str() == Some("https"),
+                "peers.{name} is on another machine, so it wants https://, or tls.elsewhere where a mesh or a proxy \
+                 beside this process encrypts"
+            );
+            Ok(uri)
+        });
+        addresses.collect::<anyhow::Result<_>>().map(Some)
     }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }

@@ -3,11 +3,13 @@
 //! Nothing here records a field of a message: what leaves the process names methods, codes and durations.
 
 mod calls;
+mod meters;
 mod queue;
 mod trace;
 
 use std::io::IsTerminal;
 use std::panic;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,12 +17,15 @@ use anyhow::{Context as _, Result, ensure};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{
+    LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{self, BatchLogProcessor, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
+use tonic::transport::{Certificate, ClientTlsConfig};
 use tracing::level_filters::LevelFilter;
 use tracing::{Subscriber, error};
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
@@ -30,6 +35,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 pub use calls::{Calls, code_name};
+pub(crate) use meters::meters;
+pub use meters::{Kind, METRICS, Metric};
 pub use trace::{Parent, finish, resumed, sampled, traceparent};
 
 /// Where telemetry goes and how much of it.
@@ -40,8 +47,20 @@ pub struct Settings {
     /// Share of the calls traced that no caller decided on, 0 to 1.
     pub sample_ratio: f64,
     pub log_format: Format,
+    /// How an `https://` collector is met.
+    pub tls: Tls,
     /// For our own crates; others are heard from `warn` on, since their details may quote data.
     pub level: Level,
+}
+
+/// PEM files; an empty path is not set.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Who proves the collector.
+    pub ca: PathBuf,
+    /// What is shown to it, where it demands a certificate.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -88,6 +107,7 @@ impl Default for Settings {
         Self {
             endpoint: None,
             sample_ratio: 0.01,
+            tls: Tls::default(),
             log_format: Format::default(),
             level: Level::default(),
         }
@@ -103,7 +123,7 @@ pub fn start(settings: &Settings, service_name: &str) -> Result<Telemetry> {
         return Ok(Telemetry { collector: None });
     }
     let collector = match &settings.endpoint {
-        Some(endpoint) => Some(Collector::start(endpoint, service_name)?),
+        Some(endpoint) => Some(Collector::start(endpoint, &settings.tls, service_name)?),
         None => None,
     };
     let exported = collector.as_ref().map(|collector| {
@@ -150,19 +170,20 @@ impl Telemetry {
 }
 
 impl Collector {
-    fn start(endpoint: &str, service_name: &str) -> Result<Self> {
+    fn start(endpoint: &str, tls: &Tls, service_name: &str) -> Result<Self> {
+        let tls = tls.of(endpoint)?;
         let resource = Resource::builder()
             .with_service_name(service_name.to_owned())
             .with_attribute(KeyValue::new("service.namespace", OURS))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let metrics = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build();
+        let metrics = to(MetricExporter::builder().with_tonic(), endpoint, &tls).build();
         let metrics = PeriodicReader::builder(metrics.context("metrics endpoint")?);
         let metrics = SdkMeterProvider::builder()
             .with_reader(metrics.with_interval(METRICS_EVERY).build())
             .with_resource(resource.clone())
             .build();
-        let spans = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
+        let spans = to(SpanExporter::builder().with_tonic(), endpoint, &tls).build();
         let queue = queue::bounded(spans.context("traces endpoint")?, QUEUE, &metrics);
         let traces = SdkTracerProvider::builder()
             .with_span_processor(queue)
@@ -170,7 +191,7 @@ impl Collector {
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
             .with_resource(resource.clone())
             .build();
-        let logs = LogExporter::builder().with_tonic().with_endpoint(endpoint).build();
+        let logs = to(LogExporter::builder().with_tonic(), endpoint, &tls).build();
         let batch = logs::BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
         let batches = BatchLogProcessor::builder(logs.context("logs endpoint")?);
         let logs = SdkLoggerProvider::builder()
@@ -178,6 +199,42 @@ impl Collector {
             .with_resource(resource)
             .build();
         Ok(Self { traces, metrics, logs })
+    }
+}
+
+fn to<B: WithExportConfig + WithTonicConfig>(
+    exporter: B,
+    endpoint: &str,
+    tls: &Option<ClientTlsConfig>,
+) -> B {
+    let exporter = exporter.with_endpoint(endpoint);
+    match tls {
+        Some(tls) => exporter.with_tls_config(tls.clone()),
+        None => exporter,
+    }
+}
+
+impl Tls {
+    fn of(&self, endpoint: &str) -> Result<Option<ClientTlsConfig>> {
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let read = |path: &Path| {
+            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+        };
+        if !endpoint.starts_with("https://") {
+            return Ok(None);
+        }
+        ensure!(is_set(&self.ca), "an https collector wants otlp.ca");
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
+        ensure!(
+            is_set(&self.certificate) == is_set(&self.key),
+            "otlp.certificate and otlp.key go together"
+        );
+        if !is_set(&self.certificate) {
+            return Ok(Some(tls));
+        }
+        let identity =
+            tonic::transport::Identity::from_pem(read(&self.certificate)?, read(&self.key)?);
+        Ok(Some(tls.identity(identity)))
     }
 }
 

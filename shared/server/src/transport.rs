@@ -1,10 +1,13 @@
 //! One client transport: a peer in this process, or one across the network.
+mod place;
+mod remote;
+mod replay;
+
 use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use caseward_core::Ctx;
@@ -13,11 +16,10 @@ use tonic::{
     Status,
     body::Body,
     codegen::{Bytes, Service, StdError},
-    transport::Endpoint,
 };
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::deadline;
+use crate::{deadline, tls::Connector};
 
 type Inner = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, StdError>;
 
@@ -44,21 +46,27 @@ impl Transport {
         ))
     }
 
-    /// A peer across the network, connected when first called. A dead one is noticed within 15 s.
+    /// A peer across the network at one address, without TLS.
     pub fn remote(uri: Uri) -> Self {
-        let endpoint = Endpoint::from(uri)
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(3))
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true);
-        let channel = endpoint.connect_lazy();
+        Self::over(remote::Remote::new(&[uri], None))
+    }
+
+    /// A peer across the network: its replicas at `origins`, each `http://` or `https://`, whose names may stand for
+    /// several. Connected when first called; a dead replica is noticed within 15 s and left alone for a while; a
+    /// call that lost its connection is made once more where that is safe.
+    pub fn replicas(origins: &[Uri], tls: Option<&Arc<Connector>>) -> anyhow::Result<Self> {
+        Ok(Self::over(Ok(remote::Remote::new(origins, tls)?)))
+    }
+
+    /// An address that no call can be made to answers that to every call.
+    fn over(remote: anyhow::Result<remote::Remote>) -> Self {
+        let remote = remote.ok();
         Self::local(service_fn(move |request: http::Request<Body>| {
-            let channel = channel.clone();
+            let remote = remote.clone();
             async move {
-                Ok::<_, Infallible>(match channel.oneshot(request).await {
-                    Ok(reply) => reply,
-                    Err(_) => unavailable(),
+                Ok::<_, Infallible>(match remote {
+                    Some(remote) => remote.call(request).await,
+                    None => unavailable(),
                 })
             }
         }))

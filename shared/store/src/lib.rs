@@ -22,6 +22,7 @@ mod scope;
 mod store;
 pub mod timer;
 pub mod transition;
+mod vitals;
 mod writer;
 
 pub use connect::Settings;
@@ -30,3 +31,4 @@ pub use resource::{Resource, etag, expect, get, insert, list, page, update};
 pub use scope::{Db, Scope, Tx};
 pub use store::Store;
 pub use transition::Transition;
+pub use vitals::Vitals;

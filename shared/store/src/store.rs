@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
-    Db, Scope, Settings, Tx, audit, connect, inbox, outbox, replay,
+    Db, Scope, Settings, Tx, Vitals, audit, connect, inbox, outbox, replay, vitals,
     writer::{self, Job, Once, Unit},
 };
 
@@ -126,6 +126,12 @@ impl Store {
     pub async fn ping(&self) -> Result<()> {
         self.inner.read.execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// How much waits here.
+    pub async fn vitals(&self) -> Result<Vitals> {
+        let queue = &self.inner.queue;
+        vitals::take(self, queue.max_capacity() - queue.capacity()).await
     }
 
     /// Wakes when events may wait in the outbox.

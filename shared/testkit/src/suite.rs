@@ -335,14 +335,20 @@ impl Plan {
         self.settings.push(("CASEWARD__BUS".to_owned(), bus));
         let mut places = vec![];
         for (n, (name, binary, replicas)) in CLUSTER.into_iter().enumerate() {
+            let mut origins = vec![];
             for replica in 0..self.replicas.get(name).copied().unwrap_or(replicas) {
                 let port = program::free_port()?;
-                if replica == 0 && name != "gateway" {
-                    let url = format!("http://127.0.0.1:{port}");
-                    let url = self.by_way_of(&mut proxies, Link::Peer(name), &url).await?;
-                    self.set("peers", name, url);
-                }
+                origins.push(format!("http://127.0.0.1:{port}"));
                 places.push((name, binaries.join(binary), replica, port));
+            }
+            if name != "gateway" {
+                if self.proxied {
+                    // One proxy is one link: harm to it is harm to the way there, not to one of two ways.
+                    origins.truncate(1);
+                    origins[0] =
+                        self.by_way_of(&mut proxies, Link::Peer(name), &origins[0]).await?;
+                }
+                self.set("peers", name, origins.join(","));
             }
             if let Some(database) = databases.get(n) {
                 let link = Link::Database(name);

@@ -14,7 +14,7 @@ const KEEP: usize = 16 << 10;
 /// Gathers writes; the first flush lets the other ready tasks run, the next sends everything. Half of a small
 /// call's cost is system calls, and hyper flushes headers, data and trailers apart.
 #[derive(Debug)]
-pub(super) struct Coalesce<I> {
+pub(crate) struct Coalesce<I> {
     io: I,
     pending: Vec<u8>,
     sent: usize,
@@ -22,7 +22,7 @@ pub(super) struct Coalesce<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Coalesce<I> {
-    pub(super) fn new(io: I) -> Self {
+    pub(crate) fn new(io: I) -> Self {
         Self { io, pending: Vec::new(), sent: 0, deferred: false }
     }
 

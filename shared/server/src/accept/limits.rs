@@ -28,8 +28,8 @@ pub struct Limits {
     /// What calls in flight get after GOAWAY before the connection is cut.
     #[serde(rename = "grace_seconds", deserialize_with = "seconds")]
     pub grace: Duration,
-    /// What all connections together get once the process stops.
-    #[serde(rename = "drain_seconds", deserialize_with = "seconds")]
+    /// What all connections together get once the process stops; the process's own `drain_seconds`.
+    #[serde(skip)]
     pub drain: Duration,
     /// HTTP/2 PING interval: finds the peer whose machine died without a FIN.
     #[serde(rename = "keepalive_seconds", deserialize_with = "seconds")]

@@ -1,16 +1,12 @@
-//! TLS of a listener: version 1.3 only, client certificates on demand, files read again when they change.
+//! TLS of a listener: client certificates on demand, files read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_rustls::TlsAcceptor;
@@ -18,16 +14,19 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// PEM files of a listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+use crate::tls::{self, CHECK, Version};
+
+/// What a listener shows and demands; PEM files.
+#[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// The chain, leaf first.
     pub certificate: PathBuf,
     pub key: PathBuf,
     /// Whose client certificates are accepted; with it, a peer without one is refused.
-    #[serde(default)]
     pub client_ca: Option<PathBuf>,
+    /// Which of those may call, by URI or DNS name; empty is all.
+    pub clients: Vec<String>,
+    pub oldest: Version,
 }
 
 /// Shakes hands with the certificate that is current.
@@ -45,14 +44,11 @@ struct Files {
     client_ca: Option<Vec<u8>>,
 }
 
-/// How long a new certificate may lie unread.
-const CHECK: Duration = Duration::from_secs(10);
-
 impl Acceptor {
     /// Reads the files; a server does not start with a certificate it cannot use.
     pub async fn load(tls: Tls) -> Result<Self> {
         let files = Files::read(&tls).await?;
-        let config = files.config()?;
+        let config = files.config(tls.oldest)?;
         Ok(Self { tls, current: RwLock::new((files, config)) })
     }
 
@@ -62,14 +58,21 @@ impl Acceptor {
         if self.current.read().unwrap_or_else(PoisonError::into_inner).0 == files {
             return Ok(false);
         }
-        let config = files.config()?;
+        let config = files.config(self.tls.oldest)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = (files, config);
         Ok(true)
     }
 
     pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let config = self.current.read().unwrap_or_else(PoisonError::into_inner).1.clone();
-        TlsAcceptor::from(config).accept(stream).await
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let clients = &self.tls.clients;
+        if !clients.is_empty()
+            && !leaf(&stream).is_some_and(|leaf| tls::names_one_of(&leaf, clients))
+        {
+            return Err(std::io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(stream)
     }
 
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
@@ -104,25 +107,19 @@ impl Files {
         })
     }
 
-    fn config(&self) -> Result<Arc<ServerConfig>> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])?;
+    fn config(&self, oldest: Version) -> Result<Arc<ServerConfig>> {
+        let builder = ServerConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(oldest.and_newer())?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(pem).context("client_ca is no PEM certificate")? {
-                    roots.add(certificate).context("client_ca is no certificate authority")?;
-                }
-                let roots = Arc::new(roots);
+                let roots = Arc::new(tls::roots(pem).context("in client_ca")?);
                 builder.with_client_cert_verifier(
-                    WebPkiClientVerifier::builder_with_provider(roots, provider).build()?,
+                    WebPkiClientVerifier::builder_with_provider(roots, tls::provider()).build()?,
                 )
             }
         };
-        let chain = certificates(&self.certificate).context("certificate is no PEM certificate")?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).context("key is no PEM private key")?;
+        let (chain, key) = tls::identity(&self.certificate, &self.key)?;
         let mut config = builder
             .with_single_cert(chain, key)
             .context("certificate and key do not belong together")?;
@@ -138,8 +135,4 @@ pub(super) fn leaf(stream: &TlsStream<TcpStream>) -> Option<CertificateDer<'stat
 
 async fn read(path: &Path) -> Result<Vec<u8>> {
     tokio::fs::read(path).await.with_context(|| format!("{} cannot be read", path.display()))
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
-    Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
 }

@@ -7,6 +7,7 @@ use opentelemetry::{KeyValue, StringValue, global};
 use tonic::Code;
 
 use super::OURS;
+use super::meters::CALLS;
 
 /// How long calls served took; made after `start`.
 #[derive(Clone, Debug)]
@@ -20,8 +21,8 @@ impl Calls {
     #[expect(clippy::new_without_default, reason = "it reads what `start` set")]
     pub fn new() -> Self {
         let meter = global::meter(OURS);
-        let duration = meter.f64_histogram("rpc.server.call.duration").with_unit("s");
-        Self(duration.with_boundaries(BOUNDARIES.to_vec()).build())
+        let duration = meter.f64_histogram(CALLS.name).with_unit(CALLS.unit);
+        Self(duration.with_description(CALLS.what).with_boundaries(BOUNDARIES.to_vec()).build())
     }
 
     /// `method` is a name of the method table, never what a caller sent: each value costs memory for good.

@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor,
 };
 
-use super::OURS;
+use super::{OURS, meters};
 
 /// Puts a queue of `capacity` spans before `exporter`.
 pub(super) fn bounded(
@@ -23,12 +23,7 @@ pub(super) fn bounded(
     capacity: usize,
     metrics: &SdkMeterProvider,
 ) -> Queue {
-    let dropped = metrics
-        .meter(OURS)
-        .u64_counter("caseward.telemetry.span.dropped")
-        .with_unit("{span}")
-        .with_description("Spans that did not reach the collector.")
-        .build();
+    let dropped = meters::counter(&metrics.meter(OURS), meters::SPANS_DROPPED);
     let losses = Losses { waiting: Arc::default(), dropped };
     let config = BatchConfigBuilder::default().with_max_queue_size(capacity).build();
     let exporter = Exporter { exporter, losses: losses.clone() };

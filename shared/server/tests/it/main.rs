@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails it by panicking")]
 
 mod accept;
+mod authority;
+mod settings;
 mod token;
+mod transport;
 mod wire;
