@@ -1,10 +1,11 @@
 //! The process that owns a service, in this process or across the network.
 use std::{convert::Infallible, fmt, time::Duration};
 
+use caseward_server::telemetry;
 use tonic::{Code, Status, body::Body, codegen::StdError};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 /// Whatever takes a gRPC call: `Transport` does.
 #[derive(Clone)]
@@ -21,8 +22,26 @@ impl Peer {
         Peer(BoxCloneSyncService::new(service.map_err(Into::into)))
     }
 
-    /// The answer of the peer; UNAVAILABLE where it could not be reached.
-    pub(crate) async fn call(self, req: http::Request<Body>) -> http::Response<Body> {
+    /// The answer of the peer; UNAVAILABLE where it could not be reached. Here a trace begins, or it is said that
+    /// there is none, so that the next process does not decide again.
+    pub(crate) async fn call(self, mut req: http::Request<Body>) -> http::Response<Body> {
+        if req.uri().path().starts_with("/caseward.")
+            && let Some(parent) = telemetry::sampled(req.headers())
+        {
+            let span = parent.server(req.uri().path().trim_start_matches('/'));
+            span.in_scope(|| telemetry::inject(req.headers_mut()));
+            let reply = self.ask(req).instrument(span.clone()).await;
+            let status = Status::from_header_map(reply.headers());
+            telemetry::finish(&span, status.map_or(Code::Ok, |status| status.code()));
+            return reply;
+        }
+        if !req.headers().contains_key("traceparent") {
+            telemetry::inject(req.headers_mut());
+        }
+        self.ask(req).await
+    }
+
+    async fn ask(self, req: http::Request<Body>) -> http::Response<Body> {
         match self.0.oneshot(req).await {
             Ok(reply) => reply,
             Err(error) => {

@@ -14,6 +14,7 @@ mod settle;
 mod subscription;
 mod sweeper;
 mod timers;
+pub mod trace;
 
 pub use bus::Bus;
 pub use consumer::Consumer;

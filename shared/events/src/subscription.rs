@@ -11,11 +11,10 @@ use caseward_core::{Clock, Ctx, Error, Record, Result};
 use caseward_store::{Store, parked};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, field::Empty, info_span, warn};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::{Instrument, warn};
 use uuid::Uuid;
 
-use crate::{Bus, Consumer, Event, backoff};
+use crate::{Bus, Consumer, Event, backoff, trace};
 
 /// How often an event is tried before it is set aside.
 const TRIES: u32 = 5;
@@ -125,21 +124,8 @@ impl Inner {
 
     /// Runs the handler in a transaction of its own, once in effect.
     async fn handle(&self, event: &Event) -> Result<()> {
-        let span = info_span!(
-            "consume",
-            otel.name = Empty,
-            otel.kind = "consumer",
-            consumer = self.consumer.name,
-            event = %event.id
-        );
-        span.record("otel.name", format!("consume {}", event.subject));
-        if !event.trace.is_empty() {
-            let carrier = HashMap::from([("traceparent".to_owned(), event.trace.clone())]);
-            let parent = opentelemetry::global::get_text_map_propagator(|p| p.extract(&carrier));
-            // Without telemetry there is no span to hang on.
-            let _ = span.set_parent(parent);
-        }
-        let ctx = self.ctx(event);
+        let span = trace::consume(self.consumer.name, &event.subject, &event.trace);
+        let ctx = self.ctx(event, trace::carry(&span, &event.trace));
         let whole = async {
             let asked = AssertUnwindSafe(self.consumer.prepare(ctx.clone(), event.clone()));
             let work = match tokio::time::timeout(ctx.left(), asked.catch_unwind()).await {
@@ -181,7 +167,7 @@ impl Inner {
             consumer = self.consumer.name, event = %event.id, subject = %event.subject, attempts,
             reason, "an event was set aside"
         );
-        parked::put(&self.store, &self.ctx(event), row).await
+        parked::put(&self.store, &self.ctx(event, event.trace.clone()), row).await
     }
 
     /// Handles parked events in the order of their aggregates, of those whose first one is `chosen`, until
@@ -221,10 +207,10 @@ impl Inner {
         parked::list(&self.store, self.consumer.name).await
     }
 
-    fn ctx(&self, event: &Event) -> Ctx {
+    fn ctx(&self, event: &Event, trace: String) -> Ctx {
         let Consumer { name, service, .. } = self.consumer;
         let mut ctx = Ctx::task(service, name, event.organization, self.clock.clone());
-        ctx.record = Arc::new(Record::open(name).traced(event.trace.clone()));
+        ctx.record = Arc::new(Record::open(name).traced(trace));
         ctx
     }
 

@@ -37,7 +37,7 @@ use tracing_subscriber::{Layer, fmt, registry};
 pub use calls::{Calls, code_name};
 pub(crate) use meters::meters;
 pub use meters::{Kind, METRICS, Metric};
-pub use trace::{Parent, finish, resumed, sampled, traceparent};
+pub use trace::{Parent, finish, inject, resumed, sampled, traceparent};
 
 /// Where telemetry goes and how much of it.
 #[derive(Clone, Debug)]

@@ -4,3 +4,4 @@ mod coverage;
 mod cycle;
 mod data;
 mod layering;
+mod trace;

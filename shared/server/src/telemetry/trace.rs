@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-use http::HeaderMap;
+use caseward_events::trace::ENTRY;
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
@@ -29,9 +30,6 @@ pub struct Parent(Context);
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// The target of spans that may begin a trace; every other exists only inside one.
-const ENTRY: &str = "caseward_entry";
-
 /// Set when there is a collector.
 static RATIO: OnceLock<f64> = OnceLock::new();
 
@@ -47,6 +45,15 @@ pub fn sampled(headers: &HeaderMap) -> Option<Parent> {
     let span = caller.span().span_context().clone();
     let traced = if span.is_valid() { span.is_sampled() } else { lucky(*ratio) };
     traced.then_some(Parent(caller))
+}
+
+/// Hands the current span on to the next process, or that this work is not traced.
+pub fn inject(headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::try_from(traceparent())
+        && !value.is_empty()
+    {
+        headers.insert(TRACEPARENT, value);
+    }
 }
 
 /// Takes up what `traceparent` wrote, perhaps long ago and elsewhere.
