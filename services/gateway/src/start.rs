@@ -7,8 +7,9 @@ use caseward_server::{Process, Transport, policy::Methods};
 use crate::{Settings, routes};
 
 /// Which service, by the section of the settings that is about it, owns a package of the contracts.
-const OWNERS: [(&str, &str); 5] = [
+const OWNERS: [(&str, &str); 6] = [
     ("caseward.access.v1", "clock"),
+    ("caseward.audit.v1", "patient"),
     ("caseward.patient.v1", "patient"),
     ("caseward.careplan.v1", "care_plan"),
     ("caseward.directory.v1", "directory"),

@@ -43,6 +43,6 @@ pub trait Paged: prost::Message + Sized {
 include!(concat!(env!("OUT_DIR"), "/requests.rs"));
 
 pub use contracts::{
-    caseward::{access, careplan, directory, notification, patient, r#type as types},
+    caseward::{access, audit, careplan, directory, notification, patient, r#type as types},
     google,
 };

@@ -213,6 +213,8 @@ fn driver(cause: &str) -> Error {
         "deadlock detected",
         "could not serialize",
         "terminating connection",
+        "lock timeout",
+        "statement timeout",
     ];
     let broken = [
         "closed",

@@ -1,8 +1,8 @@
 //! Forgets what is past its time, once in a while.
 use std::time::Duration;
 
-use caseward_core::Clock;
-use caseward_store::{Store, lease};
+use caseward_core::{Clock, Result};
+use caseward_store::{Store, audit::Abandoned, lease};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
@@ -25,9 +25,10 @@ impl Sweeper {
     /// Sweeps at start and then hourly until `stop`. The lease is not renewed: two that sweep do no harm.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let holder = Uuid::now_v7();
+        let mut abandoned = Abandoned::default();
         loop {
             let swept = match lease::take(&self.store, "sweeper", holder).await {
-                Ok(true) => self.store.sweep(self.clock.now()).await,
+                Ok(true) => self.sweep(&mut abandoned).await,
                 taken => taken.map(|_| ()),
             };
             if let Err(error) = swept {
@@ -38,5 +39,14 @@ impl Sweeper {
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
+    }
+
+    async fn sweep(&self, abandoned: &mut Abandoned) -> Result<()> {
+        self.store.sweep(self.clock.now()).await?;
+        let closed = abandoned.close(&self.store, &self.clock).await?;
+        if closed > 0 {
+            warn!(calls = closed, "closed the audit records of calls whose process was killed");
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! What happens to every call before its handler runs, and after: the one door of every service.
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{Request, State},
@@ -19,6 +22,9 @@ use crate::{
     telemetry::{self, Calls, code_name, meters},
     token::{self, Verifier},
 };
+
+/// How long the audit log may take before access is refused.
+const AUDIT: Duration = Duration::from_secs(2);
 
 /// Paths of tonic's own services, which tell nothing of anybody.
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
@@ -90,7 +96,8 @@ impl Guard {
     /// Puts an entry on the audit log; where that cannot be, the access is refused.
     async fn audit(&self, ctx: &Ctx, entry: Entry) -> Result<(), Error> {
         let Some(store) = &self.store else { return Ok(()) };
-        store.audit(ctx, entry).await.map_err(|cause| {
+        let kept = tokio::time::timeout(AUDIT.min(ctx.left()), store.audit(ctx, entry)).await;
+        kept.unwrap_or(Err(Error::Deadline)).map_err(|cause| {
             meters().refused.add(1, &[]);
             warn!(cause = %cause, "the audit log does not take entries; access to patient data is refused");
             Error::Unavailable("the audit log does not answer; try again")
@@ -99,33 +106,60 @@ impl Guard {
 
     /// Runs the handler and settles the audit, whether or not anybody still waits.
     async fn run(self, method: &'static Method, ctx: Ctx, req: Request, next: Next) -> Response {
-        let response = next.run(req).await;
         if !method.phi {
-            return response;
+            return next.run(req).await;
         }
+        let mut owed = Owed { guard: self, ctx, method, outcome: None };
+        let response = next.run(req).await;
         let code = code_of(&response);
-        if method.streams {
-            return self.watch(ctx, response);
+        if method.streams && code == Code::Ok {
+            return response.map(|body| axum::body::Body::new(Held { body, owed }));
         }
-        if !method.mutates {
-            // The beginning is on disk; the end may follow the answer. A begin without an end is an abandoned read.
-            tokio::spawn(async move { self.audit(&ctx, Entry::end(&ctx, code_name(code))).await });
-        } else if !ctx.record.is_settled()
-            && let Err(error) = self.audit(&ctx, Entry::whole(&ctx, code_name(code))).await
-        {
-            return Status::from(error).into_http();
+        owed.outcome = Some(code);
+        // The beginning of a read is on disk, so its end may follow the answer. A change that commits has its entry
+        // with it; one that does not must not be answered without.
+        if method.mutates && !owed.ctx.record.is_settled() {
+            let entry = Entry::whole(&owed.ctx, code_name(code));
+            if let Err(error) = owed.guard.audit(&owed.ctx, entry).await {
+                return Status::from(error).into_http();
+            }
         }
         response
     }
+}
 
-    /// Ends the audit record of a stream when the stream ends.
-    fn watch(self, ctx: Ctx, response: Response) -> Response {
-        let end = OnDrop(Some(move || {
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { self.audit(&ctx, Entry::end(&ctx, "OK")).await });
+/// What the audit log is owed of a call: its end, however that comes about.
+struct Owed {
+    guard: Guard,
+    ctx: Ctx,
+    method: &'static Method,
+    outcome: Option<Code>,
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if self.method.mutates && self.ctx.record.is_settled() {
+            return;
+        }
+        let outcome = code_name(self.outcome.unwrap_or_else(|| {
+            if std::thread::panicking() {
+                Code::Internal
+            } else if self.ctx.left().is_zero() {
+                Code::DeadlineExceeded
+            } else {
+                Code::Cancelled
             }
         }));
-        response.map(|body| axum::body::Body::new(Held { body, end }))
+        // Nobody waits for it, so the caller's deadline does not count.
+        let ctx = Ctx { deadline: Instant::now() + Ctx::TASK, ..self.ctx.clone() };
+        let entry = match self.method.mutates {
+            true => Entry::whole(&ctx, outcome),
+            false => Entry::end(&ctx, outcome),
+        };
+        let Some(store) = self.guard.store.clone() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // Where it fails, the sweeper closes the record later.
+        runtime.spawn(async move { store.audit(&ctx, entry).await });
     }
 }
 
@@ -225,26 +259,16 @@ impl Drop for Abort {
     }
 }
 
-struct OnDrop<F: FnOnce()>(Option<F>);
-
-impl<F: FnOnce()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        if let Some(f) = self.0.take() {
-            f();
-        }
-    }
-}
-
 pin_project_lite::pin_project! {
-    /// A body that tells when it ends or is dropped.
-    struct Held<B, G> {
+    /// The body of a stream. Its end, or that nobody reads on, ends its audit record.
+    struct Held<B> {
         #[pin]
         body: B,
-        end: G,
+        owed: Owed,
     }
 }
 
-impl<B: http_body::Body, G> http_body::Body for Held<B, G> {
+impl<B: http_body::Body> http_body::Body for Held<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -252,7 +276,15 @@ impl<B: http_body::Body, G> http_body::Body for Held<B, G> {
         self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
+        let held = self.project();
+        let frame = held.body.poll_frame(cx);
+        if let std::task::Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            let status = Status::from_header_map(trailers);
+            held.owed.outcome = Some(status.map_or(Code::Unknown, |status| status.code()));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What every process of Caseward is made of: settings, the guard before each call, peers, health, a life.
 pub mod accept;
+mod access_log;
 mod clock;
 mod deadline;
 mod guard;
@@ -15,6 +16,7 @@ pub mod tls;
 pub mod token;
 pub mod transport;
 
+pub use access_log::AccessLogs;
 pub use guard::Guard;
 pub use life::Life;
 pub use process::{Identity, LOCAL_ORGANIZATION, Process, Service, main};

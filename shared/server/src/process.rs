@@ -8,10 +8,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use caseward_api::access::v1::clock_service_server::ClockServiceServer;
+use caseward_api::{
+    access::v1::clock_service_server::ClockServiceServer,
+    audit::v1::access_log_service_server::AccessLogServiceServer,
+};
 use caseward_core::{Caller, Clock, Ctx};
 use caseward_events::{Bus, Consumer, Handler, Relay, Settle, Sweeper, Timers};
-use caseward_store::Store;
+use caseward_store::{
+    Store,
+    audit::{Exporter, HeadLog},
+};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tonic::{
@@ -25,11 +31,12 @@ use uuid::Uuid;
 
 use crate::{
     Guard, Life, Transport, accept,
+    access_log::{AccessLog, AccessLogs},
     clock::Clocks,
     guard::{Admission, Shared},
     health::{self, Health},
     probes::{self, Ready},
-    settings::{Common, Layers},
+    settings::{self, Common, Layers},
     telemetry::{self, Calls},
     tls::Connector,
     token::Verifier,
@@ -54,6 +61,7 @@ pub struct Process {
     settle: Settle,
     front: Option<axum::Router>,
     probes: Ready,
+    heads: Option<Arc<HeadLog>>,
 }
 
 impl Process {
@@ -84,6 +92,7 @@ impl Process {
             settle,
             front: None,
             probes: Ready::default(),
+            heads: None,
         })
     }
 
@@ -100,7 +109,7 @@ impl Process {
 
     /// Puts `service` behind the guard and makes it known to its peers.
     pub fn serve(&mut self, service: Service) -> anyhow::Result<()> {
-        let Service { name, store, routes, names, reporter, consumers, handlers } = service;
+        let Service { name, store, mut routes, names, reporter, consumers, handlers } = service;
         let health = Health {
             service: name,
             names: names.clone(),
@@ -112,12 +121,43 @@ impl Process {
         };
         self.life.spawn("health", health::keep(health, self.life.leaving()));
         if let Some(store) = &store {
+            routes.add_service(AccessLogServiceServer::new(AccessLog(store.clone())));
+            self.export(name, store)?;
             self.events(name, store, consumers, handlers);
         }
         let routes = Guard::new(self.guards.clone(), store)?.protect(routes.routes()).prepare();
         self.peers.bind(name, Transport::local(routes.clone()));
         self.served.push((name, names, routes));
         Ok(())
+    }
+
+    /// Keeps the heads of the service's audit chains outside its database.
+    fn export(&mut self, name: &'static str, store: &Store) -> anyhow::Result<()> {
+        let log = match &self.heads {
+            Some(log) => log.clone(),
+            None => {
+                let (heads, key) = (self.settings.audit_heads(), self.settings.audit_key());
+                self.heads.insert(Arc::new(HeadLog::open(&heads, &key)?)).clone()
+            }
+        };
+        let exporter = Exporter::open(name, store.clone(), log)?;
+        let (every, stop) = (self.settings.audit_interval(), self.life.stopping());
+        let stopped = async move { stop.cancelled().await };
+        self.life.spawn("audit heads", exporter.run(every, stopped));
+        Ok(())
+    }
+
+    /// The audit logs of the whole deployment, for `name`, whose own is in `store`. A service that joins the
+    /// deployment joins them.
+    pub fn access_logs(&self, name: &'static str, store: &Store) -> anyhow::Result<AccessLogs> {
+        for other in settings::logs() {
+            if self.settings.peer(other)?.is_some() {
+                // Asked for now, it is bound when the process is ready.
+                let _ = self.peers.get(other);
+            }
+        }
+        let (peers, identity) = (self.peers.clone(), self.identity());
+        Ok(AccessLogs { name, own: AccessLog(store.clone()), peers, identity })
     }
 
     /// Sets in motion what a service with a database does by itself: its events leave, events reach it, its timers
@@ -206,8 +246,9 @@ impl Process {
         let served = self.served.iter().enumerate();
         let router = served.fold(axum::Router::new(), |router, (n, (_, names, routes))| {
             // Without a gateway a process holds one service; of several the first would speak of its health.
-            let health = (n == 0).then_some("grpc.health.v1.Health");
-            names.iter().copied().chain(health).fold(router, |router, service| {
+            let common = ["grpc.health.v1.Health", AccessLogServiceServer::<AccessLog>::NAME];
+            let common = common.into_iter().filter(|_| n == 0);
+            names.iter().copied().chain(common).fold(router, |router, service| {
                 router.route_service(&format!("/{service}/{{method}}"), routes.clone())
             })
         });

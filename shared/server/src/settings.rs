@@ -20,6 +20,11 @@ pub const DEFAULTS: &str = include_str!("../defaults.toml");
 /// so that one set of variables serves a whole cluster.
 const SECTIONS: [&str; 5] = ["gateway", "patient", "care_plan", "directory", "notification"];
 
+/// The services that keep an audit log, by their sections.
+pub(crate) fn logs() -> impl Iterator<Item = &'static str> {
+    SECTIONS.into_iter().filter(|section| *section != "gateway")
+}
+
 /// Everything that was set, before it is read.
 #[derive(Clone, Debug)]
 pub struct Layers(Config);
@@ -122,6 +127,8 @@ pub struct Common {
     pub identity: Identity,
     /// How databases are used.
     pub store: Store,
+    /// Where the audit log's heads go.
+    pub audit: Audit,
     /// What time it is.
     pub clock: ClockSettings,
     /// Where telemetry goes.
@@ -162,6 +169,18 @@ pub struct Store {
     pub writers: u32,
     /// Whether to migrate at start.
     pub migrate: bool,
+}
+
+/// Where the audit log's heads go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The file to which they are appended; empty for one in the data folder.
+    pub heads: PathBuf,
+    /// The key that signs them; empty for one in the data folder.
+    pub key: PathBuf,
+    /// Seconds between two exports.
+    pub interval_seconds: u64,
 }
 
 /// What time it is.
@@ -250,6 +269,25 @@ impl Common {
     /// How long a stopping process waits for calls in flight.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
+    }
+
+    /// The file to which heads of the audit log are appended.
+    pub fn audit_heads(&self) -> PathBuf {
+        self.beside_data(&self.audit.heads, "audit-heads.jsonl")
+    }
+
+    /// The key that signs them. The public keys are beside it, in the file that ends in `.pub`.
+    pub fn audit_key(&self) -> PathBuf {
+        self.beside_data(&self.audit.key, "audit.key")
+    }
+
+    /// How long entries of the audit log may wait until their chain's head is exported.
+    pub fn audit_interval(&self) -> Duration {
+        Duration::from_secs(self.audit.interval_seconds.max(1))
+    }
+
+    fn beside_data(&self, set: &Path, default: &str) -> PathBuf {
+        if set.as_os_str().is_empty() { self.data.join(default) } else { set.to_owned() }
     }
 
     /// The clock of the deployment.

@@ -138,6 +138,12 @@ impl Peers {
         }))
     }
 
+    /// The peer `service`, where it is bound.
+    pub(crate) fn bound(&self, service: &'static str) -> Option<Transport> {
+        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.get(service)?.get().cloned()
+    }
+
     /// Binds `service`; the first binding stands.
     pub(crate) fn bind(&self, service: &'static str, peer: Transport) {
         let _ = self.slot(service).set(peer);

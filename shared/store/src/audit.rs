@@ -1,9 +1,21 @@
 //! The audit log: append-only, hash-chained per writer, on disk before an answer leaves.
+mod abandoned;
+mod access;
+mod heads;
+mod verify;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use caseward_core::{Ctx, Record, Result, Time};
-use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
+use sea_orm::entity::prelude::*;
 
-use crate::Store;
+pub use abandoned::Abandoned;
+pub(crate) use access::{
+    Column as AccessColumn, Entity as AccessEntity, Model as Access, rows as access_rows,
+};
+pub use access::{Wanted, accesses};
+pub(crate) use heads::Ends;
+pub use heads::{Exporter, Head, HeadLog, Heads, Keys};
+pub use verify::{Fault, Verdict, verify};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -55,8 +67,8 @@ pub struct Entry {
     organization: Uuid,
     subject: String,
     roles: String,
-    method: &'static str,
-    purpose: &'static str,
+    method: String,
+    purpose: String,
     patients: String,
     rows: i64,
     outcome: String,
@@ -78,6 +90,23 @@ impl Entry {
         Self::new(ctx, "WHOLE", outcome)
     }
 
+    /// What began and never ended: the process ended first. Says so in the words of the beginning.
+    fn abandoned(begin: Model, at: Time) -> Self {
+        Entry {
+            record: begin.record,
+            phase: "END",
+            at,
+            organization: begin.organization,
+            subject: begin.subject,
+            roles: begin.roles,
+            method: begin.method,
+            purpose: begin.purpose,
+            patients: String::new(),
+            rows: 0,
+            outcome: "ABANDONED".to_owned(),
+        }
+    }
+
     /// Whether the record is complete with it.
     pub(crate) fn is_last(&self) -> bool {
         self.phase != "BEGIN"
@@ -92,8 +121,8 @@ impl Entry {
             organization: ctx.organization(),
             subject: ctx.subject().to_owned(),
             roles: ctx.caller.roles.join(" "),
-            method: record.method(),
-            purpose: ctx.caller.purpose.code(),
+            method: record.method().to_owned(),
+            purpose: ctx.caller.purpose.code().to_owned(),
             patients: record.patients_text(),
             rows: record.rows().into(),
             outcome: outcome.to_owned(),
@@ -112,10 +141,15 @@ pub(crate) struct Chain {
 impl Chain {
     pub(crate) fn new() -> Self {
         let id = Uuid::now_v7();
-        Chain { id, seq: 0, hash: id.as_bytes().to_vec() }
+        Chain { id, seq: 0, hash: origin(id) }
     }
 
-    pub(crate) fn link(&mut self, entry: Entry) -> ActiveModel {
+    /// Where it ends now.
+    pub(crate) fn head(&self) -> Head {
+        Head { chain: self.id, seq: self.seq, hash: self.hash.clone() }
+    }
+
+    pub(crate) fn link(&mut self, entry: Entry) -> Model {
         self.seq += 1;
         let mut row = Model {
             chain: self.id,
@@ -126,8 +160,8 @@ impl Chain {
             organization: entry.organization,
             subject: entry.subject,
             roles: entry.roles,
-            method: entry.method.to_owned(),
-            purpose: entry.purpose.to_owned(),
+            method: entry.method,
+            purpose: entry.purpose,
             patients: entry.patients,
             rows: entry.rows,
             outcome: entry.outcome,
@@ -135,10 +169,13 @@ impl Chain {
         };
         row.hash = row.hash_after(&self.hash);
         self.hash.clone_from(&row.hash);
-        let mut active = ActiveModel::from(row);
-        active = active.reset_all();
-        active
+        row
     }
+}
+
+/// What the first entry of a chain is linked to.
+fn origin(chain: Uuid) -> Vec<u8> {
+    chain.as_bytes().to_vec()
 }
 
 impl Model {
@@ -184,109 +221,4 @@ impl Model {
         }
         context.finish().as_ref().to_vec()
     }
-}
-
-/// What a walk over the whole log found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Verdict {
-    /// How many entries were read.
-    pub entries: u64,
-    /// How many chains they form.
-    pub chains: u64,
-    /// The first bad entry of each broken chain, and what is wrong with it.
-    pub faults: Vec<Fault>,
-}
-
-/// The first bad entry of a chain.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Fault {
-    /// The chain.
-    pub chain: Uuid,
-    /// The place in it.
-    pub seq: i64,
-    /// What is wrong.
-    pub reason: &'static str,
-}
-
-/// Walks every chain and links every entry anew.
-pub async fn verify(store: &Store) -> Result<Verdict> {
-    const BATCH: u64 = 2000;
-    let mut verdict = Verdict::default();
-    let mut last: Option<(Uuid, i64, Vec<u8>, bool)> = None;
-    loop {
-        let mut select =
-            Entity::find().order_by_asc(Column::Chain).order_by_asc(Column::Seq).limit(BATCH);
-        if let Some((chain, seq, ..)) = &last {
-            select = select.filter(
-                Column::Chain.gt(*chain).or(Column::Chain.eq(*chain).and(Column::Seq.gt(*seq))),
-            );
-        }
-        let rows = select.all(store.reader()).await?;
-        if rows.is_empty() {
-            return Ok(verdict);
-        }
-        for row in rows {
-            verdict.entries += 1;
-            let (seq, hash, broken) = match last.take() {
-                Some((chain, seq, hash, broken)) if chain == row.chain => (seq, hash, broken),
-                _ => {
-                    verdict.chains += 1;
-                    (0, row.chain.as_bytes().to_vec(), false)
-                }
-            };
-            let reason = if row.seq != seq + 1 {
-                Some("an entry before it is missing")
-            } else if row.hash != row.hash_after(&hash) {
-                Some("it was changed after it was written")
-            } else {
-                None
-            };
-            if let (Some(reason), false) = (reason, broken) {
-                verdict.faults.push(Fault { chain: row.chain, seq: row.seq, reason });
-            }
-            last = Some((row.chain, row.seq, row.hash, broken || reason.is_some()));
-        }
-    }
-}
-
-/// Which accesses to a patient's data somebody wants to know of.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The tenant.
-    pub organization: Uuid,
-    /// Whose data.
-    pub patient: Uuid,
-    /// Only those by this subject, where one is named.
-    pub actor: String,
-    /// Only those since then.
-    pub from: Option<Time>,
-    /// Only those before then.
-    pub until: Option<Time>,
-    /// Only those before this call.
-    pub before: Option<Uuid>,
-    /// How many at most.
-    pub most: u64,
-}
-
-/// Who saw or changed the data of a patient, latest first.
-pub async fn accesses(store: &Store, wanted: Wanted) -> Result<Vec<Model>> {
-    let mut select = Entity::find()
-        .filter(Column::Organization.eq(wanted.organization))
-        .filter(Column::Phase.is_in(["END", "WHOLE"]))
-        .filter(Column::Patients.contains(wanted.patient.to_string()))
-        .order_by_desc(Column::Record)
-        .limit(wanted.most);
-    if !wanted.actor.is_empty() {
-        select = select.filter(Column::Subject.eq(wanted.actor));
-    }
-    if let Some(from) = wanted.from {
-        select = select.filter(Column::At.gte(from));
-    }
-    if let Some(until) = wanted.until {
-        select = select.filter(Column::At.lt(until));
-    }
-    if let Some(before) = wanted.before {
-        select = select.filter(Column::Record.lt(before));
-    }
-    Ok(select.all(store.reader()).await?)
 }

@@ -131,6 +131,8 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
         postgres.options([
             ("idle_in_transaction_session_timeout", "5s"),
             ("statement_timeout", "30s"),
+            // A lock that somebody keeps must not hold up every writer behind it.
+            ("lock_timeout", "2s"),
             ("synchronous_commit", "on"),
         ])
     });
@@ -149,7 +151,8 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
 pub(crate) async fn bring_up<M: MigratorTrait>(write: &DatabaseConnection) -> Result<(), DbErr> {
     let txn = write.begin().await?;
     if write.get_database_backend() == DbBackend::Postgres {
-        txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+        let patient = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+        txn.execute_unprepared(patient).await?;
         txn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION})")).await?;
     }
     M::up(&txn, None).await?;

@@ -2,11 +2,16 @@
 use sea_orm_migration::prelude::*;
 
 mod m20261123_000001_store;
+mod m20261125_000002_audit;
 mod m20261125_000003_topics;
 
 /// The migrations of this crate; a service's own follow them.
 pub fn all() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(m20261123_000001_store::Migration), Box::new(m20261125_000003_topics::Migration)]
+    vec![
+        Box::new(m20261123_000001_store::Migration),
+        Box::new(m20261125_000002_audit::Migration),
+        Box::new(m20261125_000003_topics::Migration),
+    ]
 }
 
 /// A table of resources: `id`, `organization`, what `columns` adds, `created_at`, `updated_at`, `revision`.

@@ -12,7 +12,9 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
-    Db, Scope, Settings, Tx, Vitals, audit, connect, inbox, outbox, replay, vitals,
+    Db, Scope, Settings, Tx, Vitals, audit,
+    connect::{self, Pools},
+    inbox, outbox, replay, vitals,
     writer::{self, Job, Once, Unit},
 };
 
@@ -36,6 +38,7 @@ struct Inner {
     write: DatabaseConnection,
     queue: mpsc::Sender<Box<dyn Job>>,
     committed: Arc<Notify>,
+    ends: Arc<audit::Ends>,
 }
 
 impl Store {
@@ -54,12 +57,15 @@ impl Store {
         }
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (jobs, committed) = (Arc::new(Mutex::new(jobs)), Arc::new(Notify::new()));
+        let ends = Arc::new(audit::Ends::default());
         for _ in 0..pools.writers {
-            tokio::spawn(writer::run(pools.write.clone(), jobs.clone(), committed.clone()));
+            let (db, jobs, committed) = (pools.write.clone(), jobs.clone(), committed.clone());
+            let chain = audit::Chain::new();
+            ends.moved(&chain);
+            tokio::spawn(writer::run(db, jobs, committed, chain, ends.clone()));
         }
-        Ok(Store {
-            inner: Arc::new(Inner { read: pools.read, write: pools.write, queue, committed }),
-        })
+        let Pools { read, write, writers: _ } = pools;
+        Ok(Store { inner: Arc::new(Inner { read, write, queue, committed, ends }) })
     }
 
     /// The data `ctx` may see.
@@ -146,6 +152,11 @@ impl Store {
         outbox::purge(&db, now - RETENTION).await?;
         inbox::purge(&db, now - RETENTION - Duration::days(7)).await?;
         Ok(())
+    }
+
+    /// Where the audit chains of this store's writers end.
+    pub(crate) fn ends(&self) -> &audit::Ends {
+        &self.inner.ends
     }
 
     /// The reading pool, for rows of this crate's own tables.

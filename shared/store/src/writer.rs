@@ -5,8 +5,8 @@ use caseward_core::{Ctx, Error, Result};
 use futures_util::FutureExt;
 use prost::Message;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, EntityTrait, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ActiveModelTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::warn;
@@ -47,8 +47,10 @@ pub(crate) async fn run(
     db: DatabaseConnection,
     queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
     committed: Arc<tokio::sync::Notify>,
+    chain: audit::Chain,
+    ends: Arc<audit::Ends>,
 ) {
-    let mut writer = Writer { db, chain: audit::Chain::new(), committed };
+    let mut writer = Writer { db, chain, ends, committed };
     loop {
         let mut jobs = Vec::new();
         if queue.lock().await.recv_many(&mut jobs, GROUP).await == 0 {
@@ -61,6 +63,7 @@ pub(crate) async fn run(
 struct Writer {
     db: DatabaseConnection,
     chain: audit::Chain,
+    ends: Arc<audit::Ends>,
     committed: Arc<tokio::sync::Notify>,
 }
 
@@ -136,9 +139,11 @@ impl Writer {
             warn!(error = %Error::from(error), "the outcome of a commit is not known");
             // The next place in the chain may be taken or not, so this chain ends here.
             self.chain = audit::Chain::new();
+            self.ends.began(&self.chain);
             return Err(Failure::Unknown);
         }
         self.chain = chain;
+        self.ends.moved(&self.chain);
         if published {
             self.committed.notify_one();
         }
@@ -191,9 +196,16 @@ impl Side {
         rows::<inbox::Entity>(txn, self.inbox).await?;
         rows::<outbox::Entity>(txn, self.outbox).await?;
         rows::<transition::Entity>(txn, self.transitions).await?;
-        let entries = self.audit.into_iter().map(|entry| chain.link(entry)).collect();
-        rows::<audit::Entity>(txn, entries).await
+        let entries: Vec<_> = self.audit.into_iter().map(|entry| chain.link(entry)).collect();
+        let accesses = entries.iter().flat_map(audit::access_rows).map(whole).collect();
+        rows::<audit::Entity>(txn, entries.into_iter().map(whole).collect()).await?;
+        rows::<audit::AccessEntity>(txn, accesses).await
     }
+}
+
+/// A row with every column set.
+fn whole<M: IntoActiveModel<A>, A: ActiveModelTrait>(row: M) -> A {
+    row.into_active_model().reset_all()
 }
 
 async fn rows<E: EntityTrait>(txn: &DatabaseTransaction, rows: Vec<E::ActiveModel>) -> Result<()>

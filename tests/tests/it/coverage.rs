@@ -8,7 +8,7 @@ use tonic::{Code, Status, body::Body};
 use tower::ServiceExt;
 
 /// Calls `path` with an empty message; answers the code, wherever it stands.
-async fn call(transport: Transport, path: &str) -> Code {
+pub(crate) async fn call(transport: Transport, path: &str) -> Code {
     let body = http_body_util::Full::new(tonic::codegen::Bytes::from_static(&[0; 5]));
     let request = http::Request::post(format!("http://suite{path}"))
         .header("content-type", "application/grpc")
@@ -24,7 +24,7 @@ async fn call(transport: Transport, path: &str) -> Code {
     Status::from_header_map(&trailers).map_or(Code::Unknown, |status| status.code())
 }
 
-fn door(caller: &Caller) -> Transport {
+pub(crate) fn door(caller: &Caller) -> Transport {
     caller.client(|transport| transport)
 }
 

@@ -1,7 +1,7 @@
 //! The audit log names who saw whom, commits with what it tells of, and shows when it was touched.
 use caseward_store::{
     Resource, Settings, Store,
-    audit::{self, Entry},
+    audit::{self, Entry, Heads},
 };
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
@@ -101,10 +101,10 @@ async fn the_log_verifies_until_it_is_touched() {
                 write_about(&store, &call("ana"), Uuid::now_v7(), &request).await.unwrap();
             }
             let db = aside(&database).await;
-            let verdict = audit::verify(&store).await.unwrap();
+            let verdict = audit::verify(&store, &Heads::default()).await.unwrap();
             assert_eq!((verdict.entries, verdict.chains, verdict.faults), (5, 1, vec![]));
             db.execute_unprepared(touch).await.unwrap();
-            let verdict = audit::verify(&store).await.unwrap();
+            let verdict = audit::verify(&store, &Heads::default()).await.unwrap();
             let [fault] = &verdict.faults[..] else { panic!("{touch}: {verdict:?}") };
             assert_eq!(fault.seq, place, "{touch}");
         })
@@ -120,7 +120,7 @@ async fn an_entry_slipped_in_is_found() {
         let slip = "INSERT INTO audit SELECT chain, seq + 1, record, phase, at, organization, subject, \
                     roles, method, purpose, patients, rows, outcome, hash FROM audit";
         db.execute_unprepared(slip).await.unwrap();
-        let verdict = audit::verify(&store).await.unwrap();
+        let verdict = audit::verify(&store, &Heads::default()).await.unwrap();
         assert_eq!(verdict.faults.len(), 1);
         assert_eq!(verdict.faults[0].seq, 2);
     })
@@ -144,7 +144,7 @@ async fn many_writers_and_starts_leave_whole_chains() {
                 write.await.unwrap().unwrap();
             }
         }
-        let verdict = audit::verify(&store).await.unwrap();
+        let verdict = audit::verify(&store, &Heads::default()).await.unwrap();
         assert_eq!((verdict.entries, verdict.faults), (180, vec![]));
         assert!(verdict.chains >= 3);
     })

@@ -1,5 +1,6 @@
 //! The contract of the store, kept on every database.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails it by panicking")]
+mod abandoned;
 mod audit;
 mod cancel;
 mod events;
@@ -8,6 +9,7 @@ mod once;
 mod race;
 mod schema;
 mod scope;
+mod tamper;
 mod timer;
 
 use std::{future::Future, sync::Arc, time::Instant};

@@ -189,7 +189,7 @@ async fn a_commit_that_fails_is_told_and_costs_no_later_change() {
         }
         assert_eq!(number(&db, "SELECT count(*) FROM note").await, 24);
         assert_eq!(number(&db, "SELECT count(*) FROM child").await, 0);
-        let verdict = caseward_store::audit::verify(&store).await.unwrap();
+        let verdict = caseward_store::audit::verify(&store, &Default::default()).await.unwrap();
         assert_eq!((verdict.entries, verdict.faults), (24, vec![]));
     })
     .await;
