@@ -4,7 +4,7 @@ use caseward_api::{
         self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
         CriticalItemRaised, HandoffProposed, PlanActivated, TaskAssigned, case::CloseReason,
     },
-    patient::v1::{ConsentRevoked, caregiver_scope::Topic, consent},
+    patient::v1::{ConsentRevoked, EmergencyAccessGranted, caregiver_scope::Topic, consent},
 };
 use caseward_core::{Ctx, Result};
 use caseward_events::Event;
@@ -40,7 +40,7 @@ pub(crate) enum Cancels {
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 9] {
+pub(crate) fn subjects() -> [String; 10] {
     [
         CaseEnrolled::full_name(),
         CaseReturnedFromWaitlist::full_name(),
@@ -51,6 +51,7 @@ pub(crate) fn subjects() -> [String; 9] {
         PlanActivated::full_name(),
         CaseClosed::full_name(),
         ConsentRevoked::full_name(),
+        EmergencyAccessGranted::full_name(),
     ]
 }
 
@@ -99,6 +100,9 @@ fn meaning(event: &Event) -> Result<Notice> {
         let ends = [consent::Type::Messaging, consent::Type::Participation].map(i32::from);
         let cancels = ends.contains(&r#type).then_some(Cancels::Patient);
         return Ok(Notice { patient, cancels, ..Notice::default() });
+    }
+    if let Some(EmergencyAccessGranted { patient, .. }) = event.decode()? {
+        return Ok(Notice::about(patient, String::new()).tell_patient(shipped::EMERGENCY_ACCESS));
     }
     Ok(Notice::default())
 }

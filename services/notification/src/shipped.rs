@@ -34,6 +34,8 @@ pub(crate) const CRITICAL_ITEM: &str = "critical-item-raised";
 pub(crate) const PLAN_ACTIVATED: &str = "plan-activated";
 /// Tells a patient that the case is closed.
 pub(crate) const CASE_CLOSED: &str = "case-closed";
+/// Tells a patient that somebody sees the record because of an emergency.
+pub(crate) const EMERGENCY_ACCESS: &str = "emergency-access";
 /// Reminds a patient to look at the plan.
 pub(crate) const CHECK_PLAN: &str = "check-your-plan";
 

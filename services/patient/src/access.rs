@@ -1,47 +1,63 @@
-//! Who looked at or changed the record of a patient, from the audit log of this service.
-use caseward_api::patient::v1 as pb;
-use caseward_core::{Ctx, Error, Page, Result, check};
-use caseward_store::{
-    Store,
-    audit::{self, Model, Wanted},
-};
+//! Who looked at or changed the data of a patient, from the audit logs of all services.
+use caseward_api::{audit::v1::Access, patient::v1 as pb};
+use caseward_core::{Ctx, Error, Page, Purpose, Result, Time, Violations, check};
+use caseward_server::AccessLogs;
+use caseward_store::{Store, audit::Wanted};
+use uuid::Uuid;
 
-use crate::patient::{self, PatientId};
+use crate::{
+    emergency_access,
+    patient::{self, PatientId},
+};
 
 pub async fn list(
     store: &Store,
+    logs: &AccessLogs,
     ctx: &Ctx,
     patient: PatientId,
     req: &pb::ListAccessesRequest,
     page: &Page,
 ) -> Result<(Vec<pb::AccessRecord>, String)> {
+    let scope = store.read(ctx);
     // An auditor reads the log of every patient; others that of the patients they may see.
     if !ctx.may("audit.read") {
-        patient::get(&store.read(ctx), patient).await?;
+        patient::get(&scope, patient).await?;
     }
-    let moment = |field: &str, at| check::moment(at).map_err(|why| Error::invalid(field, why));
+    let mut bad = Violations::default();
+    let from = bad.take("from", check::moment(&req.from)).flatten();
+    let until = bad.take("until", check::moment(&req.until)).flatten();
+    let actor = bad.take("actor", check::text(&req.actor, 0..=300)).unwrap_or_default();
+    bad.finish()?;
     let wanted = Wanted {
         organization: ctx.organization(),
         patient: patient.uuid(),
-        actor: req.actor.clone(),
-        from: moment("from", &req.from)?,
-        until: moment("until", &req.until)?,
+        actor,
+        from,
+        until,
         before: page.after_id(),
         most: page.limit(),
     };
-    let mut rows = audit::accesses(store, wanted).await?;
-    let next = page.close(&mut rows, |row| row.record.as_bytes().to_vec());
-    Ok((rows.into_iter().map(|row| wire(row, patient)).collect(), next))
+    let mut accesses = logs.list(ctx, wanted).await?;
+    let next = page.close(&mut accesses, |access| {
+        Uuid::try_parse(&access.call).unwrap_or_default().as_bytes().to_vec()
+    });
+    let emergencies = emergency_access::periods(&scope, patient).await?;
+    let wire = |access| wire(access, patient, &emergencies);
+    Ok((accesses.into_iter().map(wire).collect::<Result<_>>()?, next))
 }
 
-fn wire(row: Model, patient: PatientId) -> pb::AccessRecord {
-    pb::AccessRecord {
-        access_time: Some(row.at.into()),
-        actor: row.subject,
-        role: row.roles,
-        method: row.method,
-        resource: patient.to_string(),
-        outcome: row.outcome,
-        basis: row.purpose,
-    }
+fn wire(
+    access: Access,
+    patient: PatientId,
+    emergencies: &[(String, Time, Time)],
+) -> Result<pb::AccessRecord> {
+    let Access { call: _, access_time, actor, roles, method, purpose, outcome } = access;
+    let at =
+        check::timestamp(&access_time).map_err(|_| Error::internal("an access without a time"))?;
+    let emergency = emergencies
+        .iter()
+        .any(|(subject, from, until)| *subject == actor && *from <= at && at < *until);
+    let basis = if emergency { Purpose::Emergency.code().to_owned() } else { purpose };
+    let resource = patient.to_string();
+    Ok(pb::AccessRecord { access_time, actor, role: roles, method, resource, outcome, basis })
 }

@@ -4,13 +4,13 @@ use caseward_api::{
     patient::v1::{self as pb, patient_service_server::PatientService},
 };
 use caseward_core::{Ctx, Name, Page, Result};
-use caseward_server::relation::Relations;
+use caseward_server::{AccessLogs, relation::Relations};
 use caseward_store::Store;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access, child, consent, coverage,
+    access, child, consent, coverage, disclosure, emergency_access,
     patient::{self, PatientId},
     preference, related_person,
 };
@@ -21,6 +21,7 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct Patients {
     pub store: Store,
     pub relations: Relations,
+    pub logs: AccessLogs,
 }
 
 impl Patients {
@@ -410,8 +411,136 @@ impl PatientService for Patients {
     ) -> Reply<pb::ListAccessesResponse> {
         let (ctx, req) = Ctx::open(req)?;
         let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let found = || access::list(&self.store, &ctx, patient, &req, &page);
+        let found = || access::list(&self.store, &self.logs, &ctx, patient, &req, &page);
         let (accesses, next_page_token) = self.seen(&ctx, patient, found).await?;
         Ok(Response::new(pb::ListAccessesResponse { accesses, next_page_token }))
+    }
+
+    async fn request_emergency_access(
+        &self,
+        req: Request<pb::RequestEmergencyAccessRequest>,
+    ) -> Reply<pb::EmergencyAccess> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (ctx, patient) = (emergency_access::declared(ctx), Name::parse("parent", &req.parent)?);
+        let reason = req.reason.clone();
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| emergency_access::request(tx, patient, reason.clone()))
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn get_emergency_access(
+        &self,
+        req: Request<pb::GetEmergencyAccessRequest>,
+    ) -> Reply<pb::EmergencyAccess> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name: emergency_access::EmergencyAccessName = Name::parse("name", &req.name)?;
+        let scope = self.store.read(&ctx);
+        let row = self.seen(&ctx, name.0, || emergency_access::get(&scope, name)).await?;
+        Ok(Response::new(row.into()))
+    }
+
+    async fn list_emergency_accesses(
+        &self,
+        req: Request<pb::ListEmergencyAccessesRequest>,
+    ) -> Reply<pb::ListEmergencyAccessesResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let page = Page::open(&ctx, &req)?;
+        let patient: Option<PatientId> = match req.parent.as_str() {
+            "patients/-" => None,
+            parent => Some(Name::parse("parent", parent)?),
+        };
+        let scope = self.store.read(&ctx);
+        let found = || emergency_access::list(&scope, patient, &req.states, &page);
+        let (rows, next_page_token) = match patient {
+            Some(patient) => self.seen(&ctx, patient, found).await?,
+            None => found().await?,
+        };
+        let emergency_accesses = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListEmergencyAccessesResponse { emergency_accesses, next_page_token }))
+    }
+
+    async fn end_emergency_access(
+        &self,
+        req: Request<pb::EndEmergencyAccessRequest>,
+    ) -> Reply<pb::EmergencyAccess> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (name, etag) = (Name::parse("name", &req.name)?, req.etag.clone());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| emergency_access::end(tx, name, etag.clone()))
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn review_emergency_access(
+        &self,
+        req: Request<pb::ReviewEmergencyAccessRequest>,
+    ) -> Reply<pb::EmergencyAccess> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (name, etag) = (Name::parse("name", &req.name)?, req.etag.clone());
+        let (verdict, comment) = (req.verdict, req.comment.clone());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                emergency_access::review(tx, name, etag.clone(), verdict, comment.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn create_disclosure(
+        &self,
+        req: Request<pb::CreateDisclosureRequest>,
+    ) -> Reply<pb::Disclosure> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, from) =
+            (Name::parse("parent", &req.parent)?, req.disclosure.clone().unwrap_or_default());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| disclosure::create(tx, patient, from.clone()))
+            .await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn get_disclosure(
+        &self,
+        req: Request<pb::GetDisclosureRequest>,
+    ) -> Reply<pb::Disclosure> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name: disclosure::DisclosureName = Name::parse("name", &req.name)?;
+        let scope = self.store.read(&ctx);
+        let row = self.seen(&ctx, name.0, || disclosure::get(&scope, name)).await?;
+        Ok(Response::new(row.into()))
+    }
+
+    async fn list_disclosures(
+        &self,
+        req: Request<pb::ListDisclosuresRequest>,
+    ) -> Reply<pb::ListDisclosuresResponse> {
+        let (ctx, req) = Ctx::open(req)?;
+        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let scope = self.store.read(&ctx);
+        let found = || disclosure::list(&scope, patient, &req, &page);
+        let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
+        let disclosures = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListDisclosuresResponse { disclosures, next_page_token }))
+    }
+
+    async fn mark_disclosure_entered_in_error(
+        &self,
+        req: Request<pb::MarkDisclosureEnteredInErrorRequest>,
+    ) -> Reply<pb::Disclosure> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name = Name::parse("name", &req.name)?;
+        let (etag, reason) = (req.etag.clone(), req.reason.clone());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| {
+                disclosure::enter_in_error(tx, name, etag.clone(), reason.clone())
+            })
+            .await?;
+        Ok(Response::new(reply))
     }
 }

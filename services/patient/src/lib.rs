@@ -3,6 +3,8 @@ mod access;
 mod child;
 mod consent;
 mod coverage;
+mod disclosure;
+mod emergency_access;
 mod grpc;
 mod migrations;
 mod patient;
@@ -32,12 +34,16 @@ pub type Settings = ServiceSettings;
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
     let store = open(&settings, &process.settings).await?;
     let relations = Relations::new(store.clone(), process, NAME);
-    let patients = grpc::Patients { store: store.clone(), relations };
+    let logs = process.access_logs(NAME, &store)?;
+    let patients = grpc::Patients { store: store.clone(), relations, logs };
     let service = Service::new(NAME, Some(store))
         .with(PatientServiceServer::new(patients))
         .consume(relation::consumer("patient.relations", NAME))
         .on_timer(Handler::new(consent::EXPIRY, |timer, tx| async move {
             consent::fire_expiry(&tx, timer.subject.into()).await
+        }))
+        .on_timer(Handler::new(emergency_access::EXPIRY, |timer, tx| async move {
+            emergency_access::fire_expiry(&tx, timer.subject.into()).await
         }));
     process.serve(service)
 }

@@ -251,6 +251,19 @@ pub async fn get(scope: &Scope, id: PatientId) -> Result<Model> {
     caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
 }
 
+/// Whether there is such a patient, whom the caller need not be allowed to see: for whoever names one in an emergency.
+pub async fn exists(scope: &Scope, id: PatientId) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "it answers no more than that the name is right")]
+    let known = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::State.is_in([State::Active, State::Inactive]));
+    match known.count(&scope.db).await? {
+        0 => Err(Error::NotFound(id.to_string())),
+        _ => Ok(()),
+    }
+}
+
 pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
     if !identifier.is_empty() {

@@ -1,4 +1,4 @@
-//! Who may see a patient because of what this service keeps.
+//! Who may see a patient because of what this service keeps: here at once, elsewhere by event.
 use caseward_core::{Result, data::Period};
 use caseward_server::relation::told;
 use caseward_store::{Basis, Tx, relation};
@@ -21,7 +21,7 @@ pub struct Grant<'a> {
     pub period: Period,
 }
 
-/// Lets a subject see a patient for a time, here at once and elsewhere by event.
+/// Lets a subject see a patient for a time.
 pub async fn grant(tx: &Tx, grant: Grant<'_>) -> Result<()> {
     share(tx, grant, 0).await
 }

@@ -4,7 +4,7 @@ use super::*;
 const PATIENT: &[Channel] = &[Channel::Email, Channel::Inbox];
 const STAFF: &[Channel] = &[Channel::Inbox];
 
-pub(super) const ALL: [Shipped; 10] = [
+pub(super) const ALL: [Shipped; 11] = [
     Shipped {
         key: CASE_ENROLLED,
         display_name: "Introduces the case manager",
@@ -155,6 +155,23 @@ pub(super) const ALL: [Shipped; 10] = [
                 "es",
                 "Nuestro trabajo juntos",
                 "Hola:\n\nnuestro trabajo juntos ha concluido por ahora. Lo que hicimos y a quién acudir de aquí en adelante queda guardado para usted:\n{{ portal }}\n\nSu equipo de atención\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: EMERGENCY_ACCESS,
+        display_name: "Tells that somebody opened the record in an emergency",
+        channels: PATIENT,
+        texts: [
+            (
+                "en",
+                "Somebody opened your record in an emergency",
+                "Hello,\n\nsomebody who is not on your care team opened your record for up to an hour and said that it was an emergency. A supervisor will look into it. See who it was and why:\n{{ portal }}\n\nYour care team\n",
+            ),
+            (
+                "es",
+                "Alguien abrió su expediente por una emergencia",
+                "Hola:\n\nuna persona que no es de su equipo de atención abrió su expediente por un máximo de una hora e indicó que era una emergencia. Un supervisor lo revisará. Vea quién fue y por qué:\n{{ portal }}\n\nSu equipo de atención\n",
             ),
         ],
     },

@@ -7,8 +7,8 @@ use caseward_api::{
     },
     notification::v1::{self as pb, message::State, recipient::Who},
     patient::v1::{
-        self as patient, CaregiverScope, ConsentRevoked, RelatedPerson, caregiver_scope::Topic,
-        consent,
+        self as patient, CaregiverScope, ConsentRevoked, EmergencyAccessGranted, RelatedPerson,
+        caregiver_scope::Topic, consent,
     },
 };
 use caseward_core::Time;
@@ -76,6 +76,30 @@ async fn a_patient_and_those_close_to_them_hear_of_the_plan() {
         for message in suite.all().await {
             assert_eq!((message.patient, message.case), (patient.clone(), case.clone()));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_patient_hears_at_once_that_somebody_opened_their_record_in_an_emergency() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let patient = suite.patients.add(|_| {});
+        let access = format!("{patient}/emergencyAccesses/{}", Uuid::now_v7());
+        let event = EmergencyAccessGranted {
+            emergency_access: access.clone(),
+            patient: patient.clone(),
+            subject: "bob".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &access, event).await;
+        let told = suite.all().await;
+        let [message] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((&message.patient, &message.case[..]), (&patient, ""));
+        let mails = suite.smtp.mails();
+        assert_eq!(mails[0].to, ["pat@example.org"]);
+        let subject = mails[0].header("Subject").unwrap();
+        assert_eq!(subject, "Somebody opened your record in an emergency");
+        assert!(!format!("{:?}", mails[0]).contains("bob"), "who it was is for the portal to say");
     }
 }
 

@@ -149,5 +149,14 @@ impl PatientService for Patients {
         ingest_related_persons: IngestRelatedPersonsRequest => IngestRelatedPersonsResponse,
         ingest_coverages: IngestCoveragesRequest => IngestCoveragesResponse,
         ingest_consents: IngestConsentsRequest => IngestConsentsResponse,
+        request_emergency_access: RequestEmergencyAccessRequest => EmergencyAccess,
+        get_emergency_access: GetEmergencyAccessRequest => EmergencyAccess,
+        list_emergency_accesses: ListEmergencyAccessesRequest => ListEmergencyAccessesResponse,
+        end_emergency_access: EndEmergencyAccessRequest => EmergencyAccess,
+        review_emergency_access: ReviewEmergencyAccessRequest => EmergencyAccess,
+        create_disclosure: CreateDisclosureRequest => Disclosure,
+        get_disclosure: GetDisclosureRequest => Disclosure,
+        list_disclosures: ListDisclosuresRequest => ListDisclosuresResponse,
+        mark_disclosure_entered_in_error: MarkDisclosureEnteredInErrorRequest => Disclosure,
     }
 }

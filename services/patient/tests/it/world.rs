@@ -17,6 +17,8 @@ use caseward_events::{Consumer, Event};
 use caseward_server::{LOCAL_ORGANIZATION, Process, Service, Transport, settings::Layers};
 use caseward_store::{Store, Tx};
 use caseward_testkit::{Database, databases};
+use prost_types::FieldMask;
+use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tempfile::TempDir;
 use tonic::{
@@ -31,8 +33,13 @@ pub const START: &str = "2026-03-02T14:00:00Z";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the other service listens to.
-const EVENTS: [&str; 4] = [
+const EVENTS: [&str; 9] = [
     "caseward.access.v1.RelationChanged",
+    "caseward.patient.v1.EmergencyAccessGranted",
+    "caseward.patient.v1.EmergencyAccessEnded",
+    "caseward.patient.v1.EmergencyAccessReviewed",
+    "caseward.patient.v1.DisclosureRecorded",
+    "caseward.patient.v1.DisclosureEnteredInError",
     "caseward.patient.v1.ConsentActivated",
     "caseward.patient.v1.ConsentRevoked",
     "caseward.patient.v1.ConsentExpired",
@@ -44,15 +51,15 @@ pub struct World {
     pub process: Process,
     /// What the patient service told the other.
     heard: Arc<Mutex<Vec<Event>>>,
-    other: Store,
+    pub other: Store,
     /// What the other service says when it is asked, and how often it was.
     pub teams: Teams,
-    _database: Database,
+    pub database: Database,
     _data: TempDir,
 }
 
 /// The tables that every service has.
-struct Tables;
+pub struct Tables;
 impl MigratorTrait for Tables {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         caseward_store::migrations::all()
@@ -132,15 +139,45 @@ impl World {
         process.serve(service).unwrap();
         caseward_patient::start(layers.section("patient").unwrap(), &mut process).await.unwrap();
         process.ready().unwrap();
-        World { process, heard, other, teams, _database: database, _data: data }
+        World { process, heard, other, teams, database, _data: data }
     }
 
     pub fn caller(&self, subject: &str, role: &str) -> Caller {
-        let life = Duration::from_secs(3600);
-        let now = Clock::System.now();
-        let token =
-            self.process.verifier().mint(subject, &[role], LOCAL_ORGANIZATION, life, now).unwrap();
-        PatientServiceClient::with_interceptor(self.process.peer("patient"), Token(token))
+        self.caller_as(subject, &[role])
+    }
+
+    pub fn caller_as(&self, subject: &str, roles: &[&str]) -> Caller {
+        PatientServiceClient::with_interceptor(
+            self.process.peer("patient"),
+            self.token(subject, roles),
+        )
+    }
+
+    /// What `subject` shows with each call, whichever service it is to.
+    pub fn token(&self, subject: &str, roles: &[&str]) -> Token {
+        let (life, now) = (Duration::from_secs(3600), Clock::System.now());
+        let minted = self.process.verifier().mint(subject, roles, LOCAL_ORGANIZATION, life, now);
+        Token(minted.unwrap())
+    }
+
+    /// Plays time forward, so that what comes due on the way comes late.
+    pub async fn advance_past_timers(&self, by: time::Duration) {
+        let db = sea_orm::Database::connect(&self.database.url).await.unwrap();
+        db.execute_unprepared("DELETE FROM timer").await.unwrap();
+        self.process.clock.advance(by);
+    }
+
+    /// Asks until there is an answer.
+    pub async fn until<T>(&self, ask: impl AsyncFn() -> Option<T>) -> T {
+        let asked = async {
+            loop {
+                match ask().await {
+                    Some(answer) => return answer,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap()
     }
 
     pub fn now(&self) -> Time {
@@ -212,6 +249,16 @@ pub async fn daughter(caller: &mut Caller, patient: &str, subject: &str) -> pb::
         ..Default::default()
     };
     caller.create_related_person(request).await.unwrap().into_inner()
+}
+
+/// Lets the patient sign in as `subject`, as `caller`, who sees all patients, says.
+pub async fn sign_in(caller: &mut Caller, patient: &pb::Patient, subject: &str) {
+    let request = pb::UpdatePatientRequest {
+        patient: Some(pb::Patient { subject: subject.to_owned(), ..patient.clone() }),
+        update_mask: Some(FieldMask { paths: vec!["subject".to_owned()] }),
+        ..Default::default()
+    };
+    caller.update_patient(request).await.unwrap();
 }
 
 /// Whether the caller sees the patient.
