@@ -135,7 +135,7 @@ async fn a_supervisor_reviews_each_access_but_not_their_own() {
         assert_eq!(code(early), Code::FailedPrecondition);
 
         world.advance_past_timers(Duration::hours(1)).await;
-        assert_eq!(queue(&mut sue).await, [access.name.clone()]);
+        assert_eq!(queue(&mut sue).await, std::slice::from_ref(&access.name));
         assert_eq!(
             code(review(&mut bob, &access, Verdict::Justified, "").await),
             Code::PermissionDenied
