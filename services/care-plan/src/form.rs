@@ -234,28 +234,36 @@ pub async fn create(tx: Tx, from: pb::Questionnaire) -> Result<Model> {
 /// Stores a form from another system, unless it is there. What was stored under a url and version never changes:
 /// answers were given to its words.
 pub async fn load(tx: &Tx, from: &pb::Questionnaire) -> Result<(Action, FormId)> {
-    let draft = Model::draft(&tx.ctx, FormId::generate(), from)?;
+    let mut draft = Model::draft(&tx.ctx, FormId::generate(), from)?;
+    if from.state() == Wire::Retired {
+        draft.state = State::Retired;
+    }
+    let version = Entity::of(&tx.ctx).filter(Column::Url.eq(&draft.url));
+    let version = version.filter(Column::Version.eq(&draft.version)).one(&tx.db).await?;
     let found = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
-    let known = match found.first() {
+    let identified = match found.first() {
         Some(id) => Entity::of(&tx.ctx).filter(Column::Id.eq(*id)).one(&tx.db).await?,
-        None => {
-            let select = Entity::of(&tx.ctx).filter(Column::Url.eq(&draft.url));
-            select.filter(Column::Version.eq(&draft.version)).one(&tx.db).await?
-        }
+        None => None,
     };
-    match known {
+    match version.or(identified) {
         Some(known) if known.content_hash == draft.content_hash => {
-            Ok((Action::Unchanged, known.id))
+            return Ok((Action::Unchanged, known.id));
+        }
+        // Its versions share what other systems know a form by; the newest has it.
+        Some(known) if known.url == draft.url && known.version != draft.version => {
+            identifier::replace(tx, IDENTIFIED, known.id.uuid(), &[]).await?;
         }
         Some(_) => {
             let why = "says something else than what is stored under its identifier, or its url and version";
-            Err(Error::invalid("questionnaire.json", format!("{why}; give it a new version")))
+            return Err(Error::invalid(
+                "questionnaire.json",
+                format!("{why}; give it a new version"),
+            ));
         }
-        None => {
-            identifier::claim(tx, IDENTIFIED, draft.id.uuid(), &draft.identifiers.0).await?;
-            Ok((Action::Created, insert(tx, draft).await?.id))
-        }
+        None => {}
     }
+    identifier::claim(tx, IDENTIFIED, draft.id.uuid(), &draft.identifiers.0).await?;
+    Ok((Action::Created, insert(tx, draft).await?.id))
 }
 
 async fn insert(tx: &Tx, row: Model) -> Result<Model> {

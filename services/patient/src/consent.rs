@@ -220,7 +220,12 @@ impl Child for Entity {
     /// What another system recorded keeps its state, unless that would undo what was decided here: a consent that was
     /// taken back stays so.
     fn loaded(before: Option<&Model>, draft: &mut Model, from: &pb::Consent) -> Result<()> {
-        draft.state = match (State::known(from.state), before) {
+        let said = State::known(from.state).map(|said| match draft.period.0.end {
+            // The source does not take back what came to its end; here it ends by itself.
+            Some(end) if said == State::Active && end <= draft.created_at => State::Inactive,
+            _ => said,
+        });
+        draft.state = match (said, before) {
             (Ok(said), Some(before)) if !before.state.reaches(said) => {
                 let why = format!("cannot become {} from {}", said.label(), before.state.label());
                 return Err(Error::invalid("consent.state", why));
@@ -233,7 +238,7 @@ impl Child for Entity {
         if before.is_some_and(|before| before.kind != draft.kind) {
             return Err(Error::invalid("consent.type", "never changes"));
         }
-        if draft.state == State::Active {
+        if from.state == i32::from(Wire::Active) {
             draft.activated_at = Some(draft.period.0.start.unwrap_or(draft.created_at));
         }
         Ok(())

@@ -182,6 +182,19 @@ impl Model {
         }
     }
 
+    /// Whether both may be one person: nothing differs of what both say of birth and family name.
+    fn may_be(&self, other: &Model) -> bool {
+        let families = |row: &Model| -> Vec<String> {
+            let all = row.names.0.iter().map(|name| name.family.to_lowercase());
+            all.filter(|family| !family.is_empty()).collect()
+        };
+        let (ours, theirs) = (families(self), families(other));
+        let named = ours.is_empty() || theirs.is_empty();
+        let named = named || ours.iter().any(|family| theirs.contains(family));
+        let unborn = self.birth_date.is_none() || other.birth_date.is_none();
+        named && (unborn || self.birth_date == other.birth_date)
+    }
+
     /// The fields in which two rows differ, as the mask names them.
     fn changes(&self, other: &Model) -> Vec<String> {
         let fields = [
@@ -354,34 +367,64 @@ pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPati
 }
 
 async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
-    let draft = Model::draft(&tx.ctx, from)?;
-    let known = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
-    match known[..] {
-        [] if draft.identifiers.0.is_empty() => {
-            Err(Error::invalid("patient.identifiers", "an ingested patient needs at least one"))
-        }
-        [] => Ok((Action::Created, create(tx.clone(), draft).await?)),
-        [id] => {
-            let before = get(tx, id.into()).await?;
-            let row = Model {
-                id: before.id,
-                subject: draft.subject.clone().or(before.subject.clone()),
-                // What another source knows of the person is kept.
-                identifiers: Json(data::union(&before.identifiers.0, &draft.identifiers.0)),
-                state: before.state,
-                merged_into: before.merged_into,
-                created_at: before.created_at,
-                updated_at: before.updated_at,
-                revision: before.revision,
-                ..draft
-            };
-            let revision = before.revision;
-            let row = store(tx, before, row).await?;
-            let action = if row.revision == revision { Action::Unchanged } else { Action::Updated };
-            Ok((action, row))
-        }
-        _ => Err(Error::invalid("patient.identifiers", "belong to more than one patient")),
+    let mut draft = Model::draft(&tx.ctx, from)?;
+    if draft.identifiers.0.is_empty() {
+        let why = "an ingested patient needs at least one";
+        return Err(Error::invalid("patient.identifiers", why));
     }
+    let Some(before) = same(tx, from, &mut draft).await? else {
+        return Ok((Action::Created, create(tx.clone(), draft).await?));
+    };
+    let row = Model {
+        id: before.id,
+        subject: draft.subject.clone().or(before.subject.clone()),
+        // What another source knows of the person is kept.
+        identifiers: Json(data::union(&before.identifiers.0, &draft.identifiers.0)),
+        state: before.state,
+        merged_into: before.merged_into,
+        created_at: before.created_at,
+        updated_at: before.updated_at,
+        revision: before.revision,
+        ..draft
+    };
+    let revision = before.revision;
+    let row = store(tx, before, row).await?;
+    let action = if row.revision == revision { Action::Unchanged } else { Action::Updated };
+    Ok((action, row))
+}
+
+/// The patient that a load speaks of: who has the first of its identifiers, of which the source is surest, else who
+/// has another and may be the same person. An identifier that somebody else has is left out.
+async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<Model>> {
+    let owners = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
+    let mut alike = vec![];
+    for id in &owners {
+        alike.push(get(tx, (*id).into()).await?);
+    }
+    let surest = from.identifiers.first().cloned().unwrap_or_default();
+    let surest = data::Identifier { system: surest.system, value: surest.value };
+    match identifier::find(tx, IDENTIFIED, &[surest]).await?.first() {
+        Some(id) => alike.retain(|one| one.id.uuid() == *id),
+        None => alike.retain(|one| one.may_be(draft)),
+    }
+    if alike.len() > 1 {
+        return Err(Error::invalid("patient.identifiers", "belong to more than one patient"));
+    }
+    let found = alike.pop();
+    if owners.iter().any(|id| found.as_ref().is_none_or(|one| one.id.uuid() != *id)) {
+        let mut own = vec![];
+        for each in std::mem::take(&mut draft.identifiers.0) {
+            let owner = identifier::find(tx, IDENTIFIED, std::slice::from_ref(&each)).await?;
+            if owner.iter().all(|id| found.as_ref().is_some_and(|one| one.id.uuid() == *id)) {
+                own.push(each);
+            }
+        }
+        draft.identifiers = Json(own);
+    }
+    if found.is_none() && draft.identifiers.0.is_empty() {
+        return Err(Error::invalid("patient.identifiers", "belong to another person"));
+    }
+    Ok(found)
 }
 
 /// The patient reaches their own record with the subject with which they sign in, and with no former one.

@@ -142,7 +142,14 @@ impl Catalog {
         label: &Label,
         sharers: &HashMap<Key, Vec<usize>>,
     ) -> Option<usize> {
-        let of_type = |at: &&usize| *self.resources[**at].resource_type == *entry.resource_type;
+        let version = |json: &Value| json.get("version").map(Value::to_string);
+        let of_type = |at: &&usize| {
+            let Resource { resource_type, entries: known, .. } = &self.resources[**at];
+            // Every version of a form stays: answers were given to its words.
+            **resource_type == *entry.resource_type
+                && (entry.resource_type != "Questionnaire"
+                    || known.iter().all(|n| version(&entries[*n].json) == version(&entry.json)))
+        };
         let shares = |at: usize| {
             business.iter().any(|key| sharers.get(key).is_some_and(|all| all.contains(&at)))
         };

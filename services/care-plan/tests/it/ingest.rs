@@ -187,6 +187,46 @@ async fn a_state_that_was_moved_here_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_version_of_a_form_is_kept_under_one_identifier_and_none_is_rewritten() {
+    for world in worlds().await {
+        let mut loader = world.caller("loader", "integration");
+        let mut load = async |version: &str, title: &str, state: pb::questionnaire::State| {
+            let json = format!(
+                r#"{{"resourceType":"Questionnaire","status":"active","url":"https://example.org/steps","version":"{version}",
+                "title":"{title}","item":[{{"linkId":"1","type":"integer"}}]}}"#
+            );
+            let form = pb::Questionnaire {
+                json,
+                state: state.into(),
+                identifiers: identified("steps"),
+                ..Default::default()
+            };
+            let request = pb::IngestQuestionnairesRequest {
+                questionnaires: vec![form],
+                ..Default::default()
+            };
+            let reply = loader.ingest.ingest_questionnaires(request).await.unwrap();
+            reply.into_inner().outcomes.remove(0)
+        };
+        use pb::questionnaire::State::{Active, Retired};
+        let first = load("1", "Steps", Retired).await;
+        let second = load("2", "Steps a day", Active).await;
+        assert_eq!((first.action(), second.action()), (Action::Created, Action::Created));
+        assert_ne!(first.name, second.name);
+        assert_eq!(load("1", "Steps", Retired).await.action(), Action::Unchanged);
+        assert_eq!(load("2", "Steps a day", Active).await.action(), Action::Unchanged);
+        let rewritten = load("2", "Other words", Active).await;
+        assert_eq!(rewritten.action(), Action::Failed);
+        assert!(rewritten.violations[0].description.contains("new version"));
+
+        let mut sam = world.caller("sam", "supervisor");
+        let get = pb::GetQuestionnaireRequest { name: first.name };
+        let form = sam.assessments.get_questionnaire(get).await.unwrap().into_inner();
+        assert_eq!((form.state(), &*form.version), (Retired, "1"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_problem_alone_goes_to_the_open_case_of_its_patient() {
     for world in worlds().await {
         let mut loader = world.caller("loader", "integration");

@@ -104,6 +104,64 @@ async fn what_is_loaded_below_a_patient_finds_them_by_identifier() {
 }
 
 #[tokio::test]
+async fn two_persons_who_share_a_number_stay_two_in_whatever_order_they_come() {
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        let patient = |family: &str, own: &str| pb::Patient {
+            names: person(family),
+            identifiers: [identifier(own), identifier("shared")].concat(),
+            ..Default::default()
+        };
+        let mut load = async |patient: pb::Patient| {
+            let request =
+                pb::IngestPatientsRequest { patients: vec![patient], ..Default::default() };
+            hub.ingest_patients(request).await.unwrap().into_inner().outcomes.remove(0)
+        };
+        let betsy = load(patient("Johnson", "betsy")).await;
+        let patricia = load(patient("Noelle", "patricia")).await;
+        assert_eq!((betsy.action(), patricia.action()), (Action::Created, Action::Created));
+        assert_ne!(betsy.name, patricia.name);
+        for _ in 0..2 {
+            assert_eq!(load(patient("Johnson", "betsy")).await.action(), Action::Unchanged);
+            assert_eq!(load(patient("Noelle", "patricia")).await.action(), Action::Unchanged);
+        }
+        // Her own number still finds her when her name is another.
+        let married = load(patient("Ray", "patricia")).await;
+        assert_eq!((married.action(), &married.name), (Action::Updated, &patricia.name));
+        // Somebody who may be the same person is: another system numbers her otherwise.
+        let elsewhere = load(patient("johnson", "elsewhere")).await;
+        assert_eq!((elsewhere.action(), &elsewhere.name), (Action::Updated, &betsy.name));
+    }
+}
+
+#[tokio::test]
+async fn a_consent_whose_time_is_over_is_loaded_as_ended_and_a_second_load_changes_nothing() {
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        patients(&mut hub, "Byron").await;
+        let end = prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 };
+        let consent = pb::Consent {
+            r#type: Type::Release.into(),
+            state: State::Active.into(),
+            identifiers: identifier("ended"),
+            period: Some(caseward_api::types::v1::Period { start: None, end: Some(end) }),
+            ..Default::default()
+        };
+        let consents =
+            vec![pb::PatientConsent { patient: WHOSE.to_owned(), consent: Some(consent) }];
+        let request = pb::IngestConsentsRequest { consents, ..Default::default() };
+        for action in [Action::Created, Action::Unchanged] {
+            let outcomes =
+                hub.ingest_consents(request.clone()).await.unwrap().into_inner().outcomes;
+            assert_eq!(actions(&outcomes), [action]);
+            let get = pb::GetConsentRequest { name: outcomes[0].name.clone() };
+            let mut sue = world.caller("sue", "supervisor");
+            assert_eq!(sue.get_consent(get).await.unwrap().into_inner().state(), State::Inactive);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_loaded_consent_keeps_its_state_and_one_that_was_taken_back_stays_so() {
     for world in worlds().await {
         let mut hub = world.caller("hub", "integration");

@@ -435,6 +435,28 @@ fn of_two_versions_the_one_updated_last_counts_wherever_it_stands() {
 }
 
 #[test]
+fn every_version_of_a_questionnaire_goes_in() {
+    let version = |version: &str| {
+        format!(
+            r#"{{"resource": {{"resourceType": "Questionnaire", "id": "q", "url": "urn:q", "version": "{version}", "status": "active"}}}}"#
+        )
+    };
+    let (memory, report) = written(&format!(
+        r#"{{"resourceType": "Bundle", "type": "collection", "entry": [{}, {}, {}]}}"#,
+        version("1"),
+        version("2"),
+        version("1")
+    ));
+    assert_eq!(report.resources["Questionnaire"], Counts { unchanged: 1, ..created(2) });
+    let [Batch::Questionnaires(forms)] = &memory.batches[..] else {
+        panic!("{:?}", memory.batches)
+    };
+    assert!(
+        forms[0].json.contains(r#""version":"1""#) && forms[1].json.contains(r#""version":"2""#)
+    );
+}
+
+#[test]
 fn records_that_say_little_are_kept_as_far_as_they_go() {
     let (memory, report) = written(
         r#"{"resourceType": "Bundle", "type": "collection", "entry": [
