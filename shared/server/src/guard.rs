@@ -1,6 +1,8 @@
 //! What happens to every call before its handler runs, and after: the one door of every service.
 use std::{
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -12,7 +14,8 @@ use axum::{
 use caseward_core::{Caller, Clock, Ctx, Error, Record};
 use caseward_store::{Store, audit::Entry};
 use http::{HeaderMap, HeaderName};
-use tokio::{sync::Semaphore, task::AbortHandle};
+use http_body::Frame;
+use tokio::{sync::Semaphore, task::AbortHandle, time::Sleep};
 use tonic::{Code, Status, service::Routes};
 use tracing::{Instrument, warn};
 
@@ -74,15 +77,15 @@ impl Guard {
         Routes::from(routes.into_axum_router().layer(middleware::from_fn_with_state(self, call)))
     }
 
-    /// Who calls, by a token that this service verified itself.
-    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+    /// Who calls, by a token that this service verified itself, and when the token ends.
+    async fn caller(&self, headers: &HeaderMap) -> Result<(Caller, Instant), Error> {
         let token = token::bearer(headers).map_err(|_| Error::Unauthenticated)?;
         // A token's life is a matter of machines, so the simulated clock does not rule it.
         let now = Clock::System.now();
         let claims =
             self.shared.verifier.verify(token, now).await.map_err(|_| Error::Unauthenticated)?;
         let (permissions, reach, purpose) = self.shared.roles.grant(&claims.roles);
-        Ok(Caller {
+        let caller = Caller {
             organization: claims.organization,
             subject: claims.subject.clone(),
             roles: claims.roles.clone(),
@@ -90,7 +93,8 @@ impl Guard {
             reach,
             purpose,
             token: token.to_owned(),
-        })
+        };
+        Ok((caller, Instant::now() + token::left(&claims, now)))
     }
 
     /// Puts an entry on the audit log; where that cannot be, the access is refused.
@@ -113,7 +117,11 @@ impl Guard {
         let response = next.run(req).await;
         let code = code_of(&response);
         if method.streams && code == Code::Ok {
-            return response.map(|body| axum::body::Body::new(Held { body, owed }));
+            let until = tokio::time::sleep_until(owed.ctx.deadline.into());
+            return response.map(|body| {
+                let body = Timed { body, until: Some(Box::pin(until)) };
+                axum::body::Body::new(Held { body, owed })
+            });
         }
         owed.outcome = Some(code);
         // The beginning of a read is on disk, so its end may follow the answer. A change that commits has its entry
@@ -164,7 +172,9 @@ impl Drop for Owed {
 }
 
 async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response {
-    let Some(method) = guard.methods.of(req.uri().path()) else {
+    // A query is no part of a gRPC path: what has one is another path.
+    let path = req.uri().path_and_query().map_or("", |path| path.as_str());
+    let Some(method) = guard.methods.of(path) else {
         if OPEN.iter().any(|open| req.uri().path().starts_with(open)) {
             return next.run(req).await;
         }
@@ -188,14 +198,18 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
 
 async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Next) -> Response {
     let admitted = async {
-        let deadline = deadline::of(req.headers(), method.streams)?;
+        let mut deadline = deadline::of(req.headers(), method.streams)?;
         let permit = guard.shared.admission.left.clone().try_acquire_owned();
         let permit = permit.map_err(|_| {
             meters().shed.add(1, &[]);
             Error::Unavailable("too many calls at once; try again")
         })?;
         strip(req.headers_mut());
-        let caller = guard.caller(req.headers()).await?;
+        let (caller, signed_in) = guard.caller(req.headers()).await?;
+        if method.streams {
+            // What was granted for the life of a token is not told after it.
+            deadline = deadline.min(signed_in);
+        }
         let trace = telemetry::traceparent();
         let ctx = Ctx {
             caller: Arc::new(caller),
@@ -273,12 +287,12 @@ impl<B: http_body::Body> http_body::Body for Held<B> {
     type Error = B::Error;
 
     fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let held = self.project();
         let frame = held.body.poll_frame(cx);
-        if let std::task::Poll::Ready(Some(Ok(frame))) = &frame
+        if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
             let status = Status::from_header_map(trailers);
@@ -289,5 +303,77 @@ impl<B: http_body::Body> http_body::Body for Held<B> {
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A body that ends in time.
+    struct Timed<B> {
+        #[pin]
+        body: B,
+        // Nothing once the time is over.
+        until: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<B: http_body::Body> http_body::Body for Timed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let Some(until) = this.until else { return Poll::Ready(None) };
+        if until.as_mut().poll(cx).is_ready() {
+            *this.until = None;
+            let over = Status::deadline_exceeded(
+                "the stream lasted its time; resume from your last token",
+            );
+            let mut trailers = HeaderMap::new();
+            return Poll::Ready(
+                over.add_header(&mut trailers).ok().map(|()| Ok(Frame::trailers(trailers))),
+            );
+        }
+        this.body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.until.is_none() || self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_a_status_when_its_time_is_over() {
+        let until = tokio::time::sleep(Duration::from_millis(1));
+        let timed = Timed { body: Silent, until: Some(Box::pin(until)) };
+        let read = timed.collect().await.unwrap();
+        let status = Status::from_header_map(read.trailers().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(read.to_bytes().is_empty());
     }
 }

@@ -244,7 +244,11 @@ impl Process {
             return Routes::from(door.clone());
         }
         let served = self.served.iter().enumerate();
-        let router = served.fold(axum::Router::new(), |router, (n, (_, names, routes))| {
+        // Whoever asks the wrong process is told in gRPC, not by a bare HTTP status.
+        let nothing = axum::Router::new().fallback(|| async {
+            tonic::Status::unimplemented("no such method").into_http::<axum::body::Body>()
+        });
+        let router = served.fold(nothing, |router, (n, (_, names, routes))| {
             // Without a gateway a process holds one service; of several the first would speak of its health.
             let common = ["grpc.health.v1.Health", AccessLogServiceServer::<AccessLog>::NAME];
             let common = common.into_iter().filter(|_| n == 0);

@@ -204,6 +204,12 @@ impl From<Refused> for tonic::Status {
     }
 }
 
+/// For how long `claims` are believed from `now` on.
+pub(crate) fn left(claims: &Claims, now: Time) -> Duration {
+    let until = claims.expires + time::Duration::seconds(jwt::LEEWAY as i64);
+    Duration::from_micros(until.micros().saturating_sub(now.micros()).max(0) as u64)
+}
+
 /// The token of `authorization: Bearer …`. One header, one spelling: where proxies and servers disagree about
 /// which of two counts, the caller chooses who it is.
 pub fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {

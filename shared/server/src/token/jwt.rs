@@ -17,7 +17,7 @@ use super::key::Key;
 
 pub(super) const MAX_BYTES: usize = 8 << 10;
 /// What two machines' clocks may differ by.
-const LEEWAY: u64 = 30;
+pub(super) const LEEWAY: u64 = 30;
 const MAX_KEY_ID: usize = 256;
 
 /// A token whose signature is yet to be checked; nothing in it but the key's id may be used.

@@ -88,7 +88,10 @@ impl Oidc {
         match self.known(now) {
             Some(keys) if keys.get(kid).is_some() => Some(keys),
             _ => {
-                self.ask(now).await;
+                // In a task of its own: a caller who leaves would take the answer along, and nobody may ask again
+                // until the cool-down is over.
+                let oidc = self.clone();
+                tokio::spawn(async move { oidc.ask(now).await }).await.ok()?;
                 Some(self.latest(now)?.keys)
             }
         }
