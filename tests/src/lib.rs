@@ -6,6 +6,7 @@
 pub mod data;
 pub mod record;
 mod run;
+pub mod sight;
 mod trial;
 
 pub use run::{Run, Tier};
@@ -13,7 +14,7 @@ pub use trial::{Entry, Trial};
 
 /// Every trial, in the order of the promises.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    data::ENTRIES.iter()
+    data::ENTRIES.iter().chain(sight::ENTRIES)
 }
 
 /// Runs the trial of `promise` at the tier of a pull request; fails with what it found, and how to find it again.

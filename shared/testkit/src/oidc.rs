@@ -28,10 +28,17 @@ pub struct Provider {
 
 #[derive(Debug)]
 struct Shared {
-    /// The last one signs; all are published.
-    keys: Mutex<Vec<Key>>,
+    keys: Mutex<Keys>,
     away: AtomicBool,
     asked: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Keys {
+    /// In the order of their making.
+    published: Vec<Key>,
+    /// The place of the one that signs.
+    signing: usize,
 }
 
 #[derive(Debug)]
@@ -45,7 +52,7 @@ impl Provider {
     pub async fn start() -> Provider {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let keys = Mutex::new(vec![Key::generate()]);
+        let keys = Mutex::new(Keys { published: vec![Key::generate()], signing: 0 });
         let shared =
             Arc::new(Shared { keys, away: AtomicBool::new(false), asked: AtomicUsize::new(0) });
         let serving = shared.clone();
@@ -80,23 +87,45 @@ impl Provider {
 
     /// A token that says `claims`, signed with the key of the day.
     pub fn sign(&self, claims: &Value) -> String {
+        self.sign_as(&self.header().to_string(), &claims.to_string())
+    }
+
+    /// The header of a good token, to be bent before it is signed.
+    pub fn header(&self) -> Value {
+        json!({ "alg": "EdDSA", "kid": self.shared.keys().of_the_day().id, "typ": "at+jwt" })
+    }
+
+    /// A token of any header and any claims, JSON or not, signed with the key of the day.
+    pub fn sign_as(&self, header: &str, claims: &str) -> String {
+        let signed = [header, claims].map(|part| BASE64.encode(part)).join(".");
         let keys = self.shared.keys();
-        let key = keys.last().expect("there is always a key");
-        let header = json!({ "alg": "EdDSA", "kid": key.id, "typ": "at+jwt" });
-        let signed = [header, claims.clone()].map(|part| BASE64.encode(part.to_string())).join(".");
-        format!("{signed}.{}", BASE64.encode(key.pair.sign(signed.as_bytes())))
+        format!("{signed}.{}", BASE64.encode(keys.of_the_day().pair.sign(signed.as_bytes())))
     }
 
-    /// Signs with a new key from now on. The old ones stay published.
+    /// The public half of the key of the day.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.shared.keys().of_the_day().pair.public_key().as_ref().to_vec()
+    }
+
+    /// Publishes the key that signs next, before it does.
+    pub fn announce(&self) {
+        self.shared.keys().published.push(Key::generate());
+    }
+
+    /// Signs with the key that was announced, or else a new one, from now on. The old ones stay published.
     pub fn rotate(&self) {
-        self.shared.keys().push(Key::generate());
+        let mut keys = self.shared.keys();
+        keys.signing += 1;
+        if keys.signing == keys.published.len() {
+            keys.published.push(Key::generate());
+        }
     }
 
-    /// Publishes the key of the day only: what the old ones signed is no longer good.
+    /// Withdraws every key before that of the day: what they signed is no longer good.
     pub fn retire(&self) {
         let mut keys = self.shared.keys();
-        let before = keys.len().saturating_sub(1);
-        keys.drain(..before);
+        let before = std::mem::take(&mut keys.signing);
+        keys.published.drain(..before);
     }
 
     /// Whether it answers nobody from now on.
@@ -116,6 +145,12 @@ impl Drop for Provider {
     }
 }
 
+impl Keys {
+    fn of_the_day(&self) -> &Key {
+        &self.published[self.signing]
+    }
+}
+
 impl Key {
     fn generate() -> Key {
         let pair = Ed25519KeyPair::generate().expect("a key is made");
@@ -129,7 +164,7 @@ impl Key {
 }
 
 impl Shared {
-    fn keys(&self) -> std::sync::MutexGuard<'_, Vec<Key>> {
+    fn keys(&self) -> std::sync::MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,7 +187,9 @@ impl Shared {
             }
             Some("/keys") => {
                 self.asked.fetch_add(1, Relaxed);
-                Some(json!({ "keys": self.keys().iter().map(Key::jwk).collect::<Vec<_>>() }))
+                Some(
+                    json!({ "keys": self.keys().published.iter().map(Key::jwk).collect::<Vec<_>>() }),
+                )
             }
             _ => None,
         };

@@ -5,4 +5,5 @@ mod coverage;
 mod cycle;
 mod data;
 mod layering;
+mod sight;
 mod trace;

@@ -1,5 +1,6 @@
 //! One process of a suite, to be stopped, killed, paused and started again.
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
@@ -40,6 +41,11 @@ impl Member {
     /// Its service's section in the settings, and which replica it is.
     pub fn name(&self) -> (&'static str, usize) {
         (self.name, self.replica)
+    }
+
+    /// Where it listens, for bytes that no client would send.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// Starts it, and waits until it listens.

@@ -1,0 +1,51 @@
+//! How many rows each table holds, past the services: what a refused call must not change.
+use std::collections::BTreeMap;
+
+use caseward_testkit::Suite;
+use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+
+/// The same once what crosses services has arrived: two counts in a row agree.
+pub async fn settled(suite: &Suite) -> BTreeMap<String, i64> {
+    let mut before = count(suite).await;
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let now = count(suite).await;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    before
+}
+
+/// The rows of every table of every service but those that grow by themselves: the audit, and what queues up.
+async fn count(suite: &Suite) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for service in ["patient", "care_plan", "directory", "notification"] {
+        let db = Database::connect(suite.database(service)).await.expect("the database answers");
+        let backend = db.get_database_backend();
+        let all = match backend {
+            DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
+            _ => {
+                "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = current_schema()"
+            }
+        };
+        let tables = db.query_all_raw(Statement::from_string(backend, all)).await.expect("tables");
+        for table in tables {
+            let table: String = table.try_get("", "name").expect("a name");
+            if ["audit", "lease", "sqlite_", "seaql_", "timer"]
+                .iter()
+                .any(|own| table.starts_with(own))
+            {
+                continue;
+            }
+            let ask = format!("SELECT count(*) AS rows FROM \"{table}\"");
+            let row =
+                db.query_one_raw(Statement::from_string(backend, ask)).await.expect("a count");
+            let rows: i64 = row.expect("one row").try_get("", "rows").expect("a number");
+            counts.insert(format!("{service}.{table}"), rows);
+        }
+        db.close().await.expect("it closes");
+    }
+    counts
+}
