@@ -8,6 +8,7 @@ mod care_plan;
 mod case;
 mod case_step;
 mod evaluation;
+pub mod fill;
 mod form;
 mod form_rule;
 mod goal;

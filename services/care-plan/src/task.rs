@@ -223,7 +223,7 @@ impl Model {
     }
 
     /// A new row of `case` with every field of `from` checked.
-    fn draft(ctx: &Ctx, case: &case::Model, from: &pb::Task) -> Result<Self> {
+    pub fn draft(ctx: &Ctx, case: &case::Model, from: &pb::Task) -> Result<Self> {
         let mut row = Self::blank(ctx, case);
         row.take(&[&WRITABLE[..], &["owner"]].concat(), from)?;
         Ok(row)

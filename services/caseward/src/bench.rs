@@ -1,320 +1,237 @@
-//! `caseward bench`: what the suite costs over a bare echo, side by side in one run.
+//! `caseward bench`: what the suite costs, side by side with a bare echo and with its peers, in one run.
+//!
+//! Every process under measurement is one of this program's own (`part`), or a peer; the callers are here.
+mod compare;
 mod echo;
+mod fill;
+mod floor;
+mod gateway;
+mod growth;
+mod home;
+mod idle;
+mod lag;
+mod list;
+mod load;
+mod part;
+mod read;
+mod report;
 mod sample;
+mod serve;
+mod write;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
-use caseward::Suite;
-use caseward_api::{
-    access::v1::{GetClockRequest, clock_service_client::ClockServiceClient},
-    patient::v1::{
-        CreatePatientRequest, GetPatientRequest, Patient,
-        patient_service_client::PatientServiceClient,
-    },
-    types::v1::{HumanName, Identifier},
-};
-use caseward_core::Clock;
-use caseward_server::{LOCAL_ORGANIZATION, Process, Transport, settings::Layers};
-use clap::Args as Arguments;
-use serde::Serialize;
-use tokio::{task::JoinSet, time::Instant};
-use tonic::Status;
+use caseward_server::settings::Layers;
+use clap::{Args as Arguments, Subcommand, ValueEnum};
+use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use self::sample::Sample;
-use crate::badge::{Badge, Door};
-
-/// How many call at a time.
-const CALLERS: [usize; 3] = [1, 16, 64];
-
-/// How often everything is measured in turn, so that what slows the machine slows all alike.
-const ROUNDS: u32 = 3;
-
-/// How many patients there are to read.
-const PATIENTS: usize = 64;
-
-/// How long each caller warms up before it is measured.
-const WARM_UP: Duration = Duration::from_millis(50);
+use self::{
+    home::{Base, Home},
+    report::Report,
+};
 
 #[derive(Debug, Arguments)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// How long to measure in all.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Measure these only; everything where not given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Topic>,
+    /// How long each subject is called in each round, in milliseconds.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    slice: u64,
+    /// How often all subjects are called in turn.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    rounds: u32,
+    /// A PostgreSQL server, such as `postgres://me@127.0.0.1:5432/postgres`, on which databases may be made.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// The `envoy` program, to set the gateway beside it.
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+    /// How many patients there are where growth is measured.
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
+    sizes: Vec<u64>,
+    /// Where to keep data while measuring; the system's temporary folder where not given.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Subject {
-    Echo,
-    GetPatientDirect,
-    GetPatientGateway,
-    CreatePatientDirect,
-    CreatePatientGateway,
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fill the databases of the data folder, or those that the settings name, with people who never lived.
+    Fill(fill::Args),
+    /// Serve one part under measurement.
+    #[command(hide = true)]
+    Part(serve::Args),
 }
 
-impl Subject {
-    const ALL: [Subject; 5] = [
-        Subject::Echo,
-        Subject::GetPatientDirect,
-        Subject::GetPatientGateway,
-        Subject::CreatePatientDirect,
-        Subject::CreatePatientGateway,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Subject::Echo => "bare tonic echo",
-            Subject::GetPatientDirect => "GetPatient, direct",
-            Subject::GetPatientGateway => "GetPatient, gateway",
-            Subject::CreatePatientDirect => "CreatePatient, direct",
-            Subject::CreatePatientGateway => "CreatePatient, gateway",
-        }
-    }
+/// What is measured, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Topic {
+    /// Health and the clock behind the guard, against a bare echo; tracing off, at 1 % and at 100 %.
+    Floor,
+    /// GetPatient with and without audit, direct and through the gateway.
+    Read,
+    /// CreatePatient grouped and one by one, direct and through the gateway, and against pgbench.
+    Write,
+    /// A page of 50 patients, and a worklist over 1,000 cases.
+    List,
+    /// From a change to the consumer of its event.
+    Lag,
+    /// The gateway against Envoy, gRPC and JSON.
+    Gateway,
+    /// The same calls on more and more data.
+    Growth,
+    /// Memory and time to start.
+    Idle,
 }
 
-/// What the report says about one subject and one number of callers.
-#[derive(Debug, Serialize)]
-struct Line {
-    subject: Subject,
-    callers: usize,
-    per_second: f64,
-    p50_micros: u64,
-    p99_micros: u64,
-    calls: usize,
-    /// Throughput as a share of the echo's with as many callers.
-    of_echo: f64,
+/// One run.
+#[derive(Debug)]
+struct Bench {
+    layers: Layers,
+    folder: PathBuf,
+    slice: Duration,
+    rounds: u32,
+    postgres: Option<String>,
+    envoy: Option<PathBuf>,
+    sizes: Vec<u64>,
+    /// Every core, as `taskset` spells them.
+    cores: String,
+    bar: ProgressBar,
 }
 
 pub async fn run(layers: Layers, args: Args) -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join(format!("caseward-bench-{}", Uuid::now_v7()));
-    std::fs::create_dir_all(&folder).context("making a folder for the bench")?;
-    let measured = measure(layers, &folder, &args).await;
+    match args.command {
+        Some(Command::Fill(args)) => return fill::run(layers, args).await,
+        Some(Command::Part(args)) => return serve::run(layers, args).await,
+        None => {}
+    }
+    let within = args.folder.unwrap_or_else(std::env::temp_dir);
+    let folder = within.join(format!("caseward-bench-{}", Uuid::now_v7()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let bench = Bench {
+        layers,
+        folder: folder.clone(),
+        slice: Duration::from_millis(args.slice),
+        rounds: args.rounds,
+        postgres: args.postgres,
+        envoy: args.envoy,
+        sizes: args.sizes,
+        cores: format!("0-{}", cores - 1),
+        bar: if std::io::stderr().is_terminal() && !args.json {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        },
+    };
+    bench.bar.enable_steady_tick(Duration::from_millis(200));
+    let measured = bench.measure(&args.only).await;
     std::fs::remove_dir_all(&folder).context("removing the folder of the bench")?;
-    let lines = measured?;
-    let notes = notes();
+    bench.bar.finish_and_clear();
+    let report = measured?;
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&serde_json::json!({"notes": notes, "results": lines}))?
-        );
+        println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print(&lines, &notes);
+        print!("{}", report.table());
     }
     Ok(())
 }
 
-async fn measure(layers: Layers, folder: &Path, args: &Args) -> anyhow::Result<Vec<Line>> {
-    let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
-    let layers = layers.with("log.level", "error")?.with("gateway.listen", "127.0.0.1:0")?;
-    let suite_layers = layers.clone().with("data", at("suite"))?;
-    let suite = Suite::start(&suite_layers).await?;
-    let gateway = Place::new(&suite.process, suite.listen(&suite_layers).await?)?;
-    let (alone, direct) = alone(layers.with("data", at("alone"))?).await?;
-    let echo = Place { address: echo::serve(&alone).await?, token: gateway.token.clone() };
-    let known = [seed(&gateway).await?, seed(&direct).await?];
-
-    let slices = ROUNDS * (CALLERS.len() * Subject::ALL.len()) as u32;
-    let slice = Duration::from_secs(args.seconds) / slices;
-    let mut samples = vec![Sample::default(); CALLERS.len() * Subject::ALL.len()];
-    for _ in 0..ROUNDS {
-        for (n, (callers, subject)) in pairs().enumerate() {
-            let (place, names) = match subject {
-                Subject::Echo => (&echo, &known[0]),
-                Subject::GetPatientGateway | Subject::CreatePatientGateway => (&gateway, &known[0]),
-                Subject::GetPatientDirect | Subject::CreatePatientDirect => (&direct, &known[1]),
-            };
-            samples[n].add(load(subject, place, names, callers, slice).await?);
-        }
-    }
-    suite.stop().await;
-    alone.life.finish(Duration::from_secs(5)).await;
-    Ok(lines(&mut samples))
-}
-
-fn pairs() -> impl Iterator<Item = (usize, Subject)> {
-    CALLERS.into_iter().flat_map(|callers| Subject::ALL.map(|subject| (callers, subject)))
-}
-
-fn lines(samples: &mut [Sample]) -> Vec<Line> {
-    let mut echo = 0.0;
-    pairs()
-        .zip(samples)
-        .map(|((callers, subject), sample)| {
-            let per_second = sample.per_second();
-            if subject == Subject::Echo {
-                echo = per_second;
+impl Bench {
+    async fn measure(&self, only: &[Topic]) -> anyhow::Result<Report> {
+        std::fs::create_dir_all(&self.folder).context("making a folder for the bench")?;
+        let load_before = proc("loadavg");
+        let mut sections = vec![];
+        for topic in Topic::value_variants() {
+            if !only.is_empty() && !only.contains(topic) {
+                continue;
             }
-            Line {
-                subject,
-                callers,
-                per_second,
-                p50_micros: sample.quantile(0.5),
-                p99_micros: sample.quantile(0.99),
-                calls: sample.calls(),
-                of_echo: if echo > 0.0 { per_second / echo } else { 0.0 },
-            }
-        })
-        .collect()
-}
-
-/// The patient service as a process of its own would be: no gateway before it.
-async fn alone(layers: Layers) -> anyhow::Result<(Process, Place)> {
-    let mut process = Process::new(layers.common()?).await?;
-    caseward_patient::start(layers.section(caseward_patient::NAME)?, &mut process).await?;
-    process.ready()?;
-    let address = process.listen(([127, 0, 0, 1], 0).into(), process.routes().prepare()).await?;
-    let place = Place::new(&process, address)?;
-    Ok((process, place))
-}
-
-/// Where to call, and with which token.
-#[derive(Clone, Debug)]
-struct Place {
-    address: SocketAddr,
-    token: String,
-}
-
-impl Place {
-    fn new(process: &Process, address: SocketAddr) -> anyhow::Result<Place> {
-        let life = Duration::from_secs(3600);
-        let now = Clock::System.now();
-        let token =
-            process.verifier().mint("bench", &["supervisor"], LOCAL_ORGANIZATION, life, now)?;
-        Ok(Place { address, token })
-    }
-
-    /// A connection of its own.
-    fn caller(&self) -> anyhow::Result<Caller> {
-        let door = Transport::remote(format!("http://{}", self.address).parse()?);
-        let door = Badge::wear(&self.token, door)?;
-        Ok(Caller {
-            echo: ClockServiceClient::new(door.clone()),
-            patients: PatientServiceClient::new(door),
-        })
-    }
-}
-
-/// One who calls, again and again.
-#[derive(Debug)]
-struct Caller {
-    echo: ClockServiceClient<Door>,
-    patients: PatientServiceClient<Door>,
-}
-
-impl Caller {
-    async fn call(&mut self, subject: Subject, name: &str) -> Result<(), Status> {
-        match subject {
-            Subject::Echo => self.echo.get_clock(GetClockRequest {}).await.map(drop),
-            Subject::GetPatientDirect | Subject::GetPatientGateway => {
-                let request = GetPatientRequest { name: name.to_owned() };
-                self.patients.get_patient(request).await.map(drop)
-            }
-            Subject::CreatePatientDirect | Subject::CreatePatientGateway => {
-                self.patients.create_patient(create()).await.map(drop)
+            match topic {
+                Topic::Floor => sections.push(floor::measure(self).await?),
+                Topic::Read => sections.extend(on_both(self, read::measure).await?),
+                Topic::Write => sections.extend(on_both(self, write::measure).await?),
+                Topic::List => sections.extend(on_both(self, list::measure).await?),
+                Topic::Lag => sections.extend(on_both(self, lag::measure).await?),
+                Topic::Gateway => sections.push(gateway::measure(self).await?),
+                Topic::Growth => sections.extend(on_both(self, growth::measure).await?),
+                Topic::Idle => sections.push(idle::measure(self).await?),
             }
         }
+        Ok(Report {
+            machine: machine(),
+            load_before,
+            load_after: proc("loadavg"),
+            sections,
+            notes: notes(),
+        })
+    }
+
+    /// A fresh home on `base`.
+    fn home(&self, base: Base) -> anyhow::Result<Home> {
+        let folder = self.folder.join(Uuid::now_v7().to_string());
+        let server = self.postgres.as_deref().filter(|_| base == Base::Postgres);
+        Home::new(&self.layers, &folder, server)
+    }
+
+    /// Says what is measured now.
+    fn says(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
     }
 }
 
-/// A patient as a small record has it.
-fn create() -> CreatePatientRequest {
-    let id = Uuid::now_v7().to_string();
-    let patient = Patient {
-        identifiers: vec![Identifier {
-            system: "urn:caseward:bench".to_owned(),
-            value: id.clone(),
-        }],
-        names: vec![HumanName {
-            family: "Bench".to_owned(),
-            given: vec!["Casey".to_owned()],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    CreatePatientRequest { patient: Some(patient), request_id: id }
+/// Measures on SQLite, and on PostgreSQL where there is one.
+async fn on_both(
+    bench: &Bench,
+    measure: impl AsyncFn(&Bench, Base) -> anyhow::Result<report::Section>,
+) -> anyhow::Result<Vec<report::Section>> {
+    let mut sections = vec![measure(bench, Base::Sqlite).await?];
+    if bench.postgres.is_some() {
+        sections.push(measure(bench, Base::Postgres).await?);
+    } else if let Some(section) = sections.last_mut() {
+        section.skipped.push("PostgreSQL: no --postgres given".to_owned());
+    }
+    Ok(sections)
 }
 
-async fn seed(place: &Place) -> anyhow::Result<Vec<String>> {
-    let mut caller = place.caller()?;
-    let mut names = vec![];
-    for _ in 0..PATIENTS {
-        names.push(caller.patients.create_patient(create()).await?.into_inner().name);
-    }
-    Ok(names)
+/// The first line of a file of `/proc`; empty where the system has none.
+fn proc(file: &str) -> String {
+    let text = std::fs::read_to_string(Path::new("/proc").join(file)).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Calls from `callers` connections for `slice`, each waiting for its answer before it calls again.
-async fn load(
-    subject: Subject,
-    place: &Place,
-    names: &[String],
-    callers: usize,
-    slice: Duration,
-) -> anyhow::Result<Sample> {
-    let mut tasks = JoinSet::new();
-    let begin = Instant::now() + WARM_UP;
-    for n in 0..callers {
-        let (mut caller, names) = (place.caller()?, names.to_vec());
-        tasks.spawn(async move {
-            let mut micros = vec![];
-            for name in names.iter().cycle().skip(n) {
-                let start = Instant::now();
-                caller.call(subject, name).await?;
-                if start >= begin + slice {
-                    break;
-                }
-                if start >= begin {
-                    micros.push(start.elapsed().as_micros() as u64);
-                }
-            }
-            Ok::<_, Status>(micros)
-        });
-    }
-    let mut sample = Sample::lasting(slice);
-    while let Some(done) = tasks.join_next().await {
-        sample.extend(done?.context("a call failed under load")?);
-    }
-    Ok(sample)
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find(|line| line.starts_with("model name"));
+    let model =
+        model.and_then(|line| line.split_once(": ")).map_or("unknown CPU", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} x {model}; {}; {}", proc("version"), proc("meminfo"))
 }
 
 fn notes() -> Vec<&'static str> {
     let mut notes = vec![
-        "Callers and servers share one process and this machine's cores: read the ratios, not the numbers.",
+        "Callers, servers and databases share this machine's cores: read the ratios and the CPU, not the calls/s.",
+        "The callers of gRPC share connections: 16 are 4 x 4, 32 are 4 x 8, 64 are 8 x 8. Each waits for its answer.",
         "The echo is a bare tonic service on the same listener: no guard, no database, no audit.",
-        "Each caller has one connection and waits for its answer before it calls again.",
-        "Every GetPatient is authorized and audited; every CreatePatient is on disk before it is answered.",
     ];
+    if !part::can_pin() {
+        notes.push("There is no `taskset`: the proxies were not given a core of their own.");
+    }
     if cfg!(debug_assertions) {
         notes
             .push("This is a debug build, many times slower than `--release`; its ratios mislead.");
     }
     notes
-}
-
-fn print(lines: &[Line], notes: &[&str]) {
-    println!(
-        "{:<24} {:>7} {:>10} {:>10} {:>10} {:>8}",
-        "", "callers", "calls/s", "p50 µs", "p99 µs", "of echo"
-    );
-    for line in lines {
-        println!(
-            "{:<24} {:>7} {:>10.0} {:>10} {:>10} {:>8.3}",
-            line.subject.label(),
-            line.callers,
-            line.per_second,
-            line.p50_micros,
-            line.p99_micros,
-            line.of_echo
-        );
-    }
-    println!();
-    for note in notes {
-        println!("{note}");
-    }
 }

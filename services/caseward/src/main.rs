@@ -1,6 +1,5 @@
 //! The command line of Caseward.
 mod audit;
-mod badge;
 mod bench;
 mod demo;
 mod door;

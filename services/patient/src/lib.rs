@@ -5,6 +5,7 @@ mod consent;
 mod coverage;
 mod disclosure;
 mod emergency_access;
+pub mod fill;
 mod grpc;
 mod migrations;
 mod patient;

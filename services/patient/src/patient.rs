@@ -27,7 +27,7 @@ pub type PatientId = Id<Patient>;
 pub const IDENTIFIED: &str = "patient";
 
 /// How long whoever made a record may see it without being on a care team.
-const REGISTRATION: Duration = Duration::days(30);
+pub const REGISTRATION: Duration = Duration::days(30);
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "patient")]

@@ -167,6 +167,8 @@ pub struct Store {
     pub readers: u32,
     /// Transactions at a time.
     pub writers: u32,
+    /// Changes that share a transaction at most.
+    pub group: usize,
     /// Whether to migrate at start.
     pub migrate: bool,
 }
@@ -309,8 +311,8 @@ impl Common {
             }
             url => url.to_owned(),
         };
-        let Store { readers, writers, migrate } = self.store;
-        Ok(caseward_store::Settings { url, readers, writers, migrate })
+        let Store { readers, writers, group, migrate } = self.store;
+        Ok(caseward_store::Settings { url, readers, writers, group, migrate })
     }
 
     /// What is told before the doors close.

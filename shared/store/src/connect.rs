@@ -22,6 +22,9 @@ pub struct Settings {
     /// Transactions at a time on PostgreSQL; SQLite has one writer. Four keep ahead of a slow disk.
     #[serde(default = "writers")]
     pub writers: u32,
+    /// Changes that share a transaction, and so one flush to disk, at most.
+    #[serde(default = "group")]
+    pub group: usize,
     /// Whether to bring the schema up to date at start. A cluster runs `migrate` as a job instead.
     #[serde(default = "migrate")]
     pub migrate: bool,
@@ -33,6 +36,9 @@ fn readers() -> u32 {
 fn writers() -> u32 {
     4
 }
+fn group() -> usize {
+    128
+}
 fn migrate() -> bool {
     true
 }
@@ -40,7 +46,13 @@ fn migrate() -> bool {
 impl Settings {
     /// Settings for `url` with every default.
     pub fn new(url: impl Into<String>) -> Self {
-        Settings { url: url.into(), readers: readers(), writers: writers(), migrate: migrate() }
+        Settings {
+            url: url.into(),
+            readers: readers(),
+            writers: writers(),
+            group: group(),
+            migrate: migrate(),
+        }
     }
 }
 

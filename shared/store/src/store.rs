@@ -62,7 +62,8 @@ impl Store {
             let (db, jobs, committed) = (pools.write.clone(), jobs.clone(), committed.clone());
             let chain = audit::Chain::new();
             ends.moved(&chain);
-            tokio::spawn(writer::run(db, jobs, committed, chain, ends.clone()));
+            let group = settings.group.max(1);
+            tokio::spawn(writer::run(db, jobs, group, committed, chain, ends.clone()));
         }
         let Pools { read, write, writers: _ } = pools;
         Ok(Store { inner: Arc::new(Inner { read, write, queue, committed, ends }) })

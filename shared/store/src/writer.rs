@@ -18,9 +18,6 @@ use crate::{
     transition,
 };
 
-/// How many requests share a transaction at most.
-const GROUP: usize = 128;
-
 /// How many rows one statement inserts at most: SQLite takes 32,766 values, and a row has up to 14.
 const ROWS: usize = 1000;
 
@@ -46,6 +43,7 @@ pub(crate) trait Job: Send {
 pub(crate) async fn run(
     db: DatabaseConnection,
     queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
+    group: usize,
     committed: Arc<tokio::sync::Notify>,
     chain: audit::Chain,
     ends: Arc<audit::Ends>,
@@ -53,7 +51,7 @@ pub(crate) async fn run(
     let mut writer = Writer { db, chain, ends, committed };
     loop {
         let mut jobs = Vec::new();
-        if queue.lock().await.recv_many(&mut jobs, GROUP).await == 0 {
+        if queue.lock().await.recv_many(&mut jobs, group).await == 0 {
             return;
         }
         writer.group(jobs).await;

@@ -5,26 +5,33 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     micros: Vec<u64>,
+    /// The calls of the warm-up included.
+    all: usize,
     lasted: Duration,
 }
 
 impl Sample {
-    pub(super) fn lasting(lasted: Duration) -> Self {
-        Sample { micros: vec![], lasted }
+    /// Adds the calls of one caller: the durations of those measured, and how many it made in all.
+    pub(super) fn extend(&mut self, micros: Vec<u64>, all: usize) {
+        self.micros.extend(micros);
+        self.all += all;
     }
 
-    pub(super) fn extend(&mut self, micros: Vec<u64>) {
-        self.micros.extend(micros);
+    /// Says over how long a time the calls were measured.
+    pub(super) fn lasted(&mut self, lasted: Duration) {
+        self.lasted = lasted;
     }
 
     /// Adds another round.
     pub(super) fn add(&mut self, other: Sample) {
         self.micros.extend(other.micros);
+        self.all += other.all;
         self.lasted += other.lasted;
     }
 
-    pub(super) fn calls(&self) -> usize {
-        self.micros.len()
+    /// The calls of the warm-up included.
+    pub(super) fn all(&self) -> usize {
+        self.all
     }
 
     pub(super) fn per_second(&self) -> f64 {
@@ -40,20 +47,29 @@ impl Sample {
     }
 }
 
+/// The middle one of `values`; 0 where there are none.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn half_of_the_calls_did_not_exceed_the_median() {
-        let mut sample = Sample::lasting(Duration::from_secs(2));
-        sample.extend((1..=101).rev().collect());
+        let mut sample = Sample::default();
+        sample.extend((1..=101).rev().collect(), 120);
+        sample.lasted(Duration::from_secs(2));
         assert_eq!((sample.quantile(0.5), sample.quantile(0.99)), (51, 100));
         assert!((sample.per_second() - 50.5).abs() < 1e-9);
+        assert_eq!(sample.all(), 120);
     }
 
     #[test]
     fn no_call_has_no_duration() {
         assert_eq!(Sample::default().quantile(0.99), 0);
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
     }
 }
