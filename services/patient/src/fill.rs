@@ -2,11 +2,11 @@
 //! tells of what it makes, and no entry of the audit log.
 use caseward_api::patient::v1 as pb;
 use caseward_core::{Ctx, Result, data::Identifier};
-use caseward_store::{Basis, Store, Transition, relation};
+use caseward_store::{Basis, Store, Transition, identifier, relation};
 use sea_orm::{ActiveValue::Set, IntoActiveModel, entity::prelude::*};
 use uuid::Uuid;
 
-use crate::{identifier, patient};
+use crate::patient;
 
 /// How many rows one statement inserts: SQLite takes 32,766 values, and a patient has 19.
 const ROWS: usize = 1000;
@@ -47,7 +47,7 @@ pub async fn patients(store: &Store, ctx: &Ctx, people: Vec<(Uuid, pb::Patient)>
 fn claim(row: &patient::Model, named: &Identifier) -> identifier::ActiveModel {
     identifier::ActiveModel {
         organization: Set(row.organization),
-        kind: Set(identifier::PATIENT.to_owned()),
+        kind: Set(patient::IDENTIFIED.to_owned()),
         system: Set(named.system.clone()),
         value: Set(named.value.clone()),
         resource: Set(row.id.uuid()),

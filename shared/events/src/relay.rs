@@ -7,9 +7,9 @@ use std::{
 
 use caseward_core::{Clock, Ctx, Result, Time};
 use caseward_store::{Store, outbox};
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::Notify,
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -102,7 +102,9 @@ impl Relay {
 
     /// Looks, starts a lane per aggregate, looks again. Ends only with an error.
     async fn work(&self) -> anyhow::Result<()> {
-        let mut flight = FuturesUnordered::new();
+        // Tasks, and not futures of this one: while it waits for a connection to look with, those under way must go on
+        // and give theirs back.
+        let mut flight = JoinSet::new();
         let mut waiting: VecDeque<Lane> = VecDeque::new();
         let mut busy: HashMap<String, Busy> = HashMap::new();
         // Whether to look at once, and whether there was more than could be started.
@@ -115,7 +117,7 @@ impl Relay {
             while flight.len() < IN_FLIGHT
                 && let Some(lane) = waiting.pop_front()
             {
-                flight.push(self.carry(lane));
+                flight.spawn(self.clone().carry(lane));
             }
             let rested = busy.values().filter_map(|busy| match busy {
                 Busy::Flying(_) => None,
@@ -123,7 +125,8 @@ impl Relay {
             });
             let later = rested.min().unwrap_or_else(|| Instant::now() + POLL);
             tokio::select! {
-                Some((aggregate, progress)) = flight.next() => {
+                Some(carried) = flight.join_next() => {
+                    let (aggregate, progress) = carried?;
                     match progress {
                         Progress::Done => busy.remove(&aggregate),
                         Progress::Again(wait) => {
@@ -190,7 +193,7 @@ impl Relay {
     }
 
     /// Publishes the events of a lane up to the first that fails, and notes which the bus took.
-    async fn carry(&self, lane: Lane) -> (String, Progress) {
+    async fn carry(self, lane: Lane) -> (String, Progress) {
         let mut taken = Vec::new();
         let mut progress = Progress::Done;
         for event in &lane.events {

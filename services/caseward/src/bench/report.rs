@@ -121,7 +121,7 @@ impl Section {
                 line.ratio
             )?;
         }
-        if !self.lines.is_empty() && !(self.facts.is_empty() && self.bars.is_empty()) {
+        if !(self.lines.is_empty() || self.facts.is_empty() && self.bars.is_empty()) {
             writeln!(to)?;
         }
         for Fact { what, value, unit } in &self.facts {

@@ -104,7 +104,7 @@ pub(super) fn create(address: SocketAddr, token: &str) -> anyhow::Result<Target>
 }
 
 /// The rows of one CreatePatient, as the service writes them. The events are written as published, so that the
-/// service does not take them up.
+/// service does not take them up. No text may hold a colon: pgbench would take what follows for a variable.
 fn statements() -> String {
     let (organization, now) = ("'01930000-0000-7000-8000-000000000001'", "1764000000000000");
     let id = "lpad(to_hex(:n::bigint), 32, '0')";
@@ -129,8 +129,8 @@ fn statements() -> String {
     ));
     add(format!(
         "INSERT INTO identifier (organization, kind, system, value, resource) VALUES \
-         ({organization}, 'patient', 'urn:caseward:bench', {id}, {id}::uuid), \
-         ({organization}, 'patient', 'http://hospital.example.org/mrn', {id}, {id}::uuid)"
+         ({organization}, 'patient', 'urn.caseward.bench', {id}, {id}::uuid), \
+         ({organization}, 'patient', 'hospital.example.org/mrn', {id}, {id}::uuid)"
     ));
     add(format!(
         "INSERT INTO relation (source, organization, subject, patient, basis, starts_at, ends_at, revision) VALUES \
@@ -171,7 +171,8 @@ async fn pgbench(database: &str, script: &Path, seconds: u64) -> anyhow::Result<
         .context("PostgreSQL is measured with `psql` and `pgbench` on PATH")?;
     let (text, errors) =
         (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    ensure!(done.status.success(), "pgbench: {errors}");
+    let first = errors.lines().next().unwrap_or_default();
+    ensure!(done.status.success(), "{first}");
     let figure = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key));
         line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())

@@ -1,10 +1,12 @@
 //! Every committed event has one effect, in order, whatever else fails.
 use std::sync::atomic::Ordering::SeqCst;
 
+use caseward_api::patient::v1::PatientCreated;
 use caseward_core::{Error, Time};
 use caseward_events::Consumer;
 use caseward_store::{Tx, outbox};
 use caseward_testkit::Database;
+use futures_util::future::join_all;
 use prost::Name;
 use tokio::sync::Notify;
 
@@ -29,6 +31,26 @@ async fn every_committed_event_has_one_effect_in_order() {
         for (aggregate, revisions) in effects {
             assert_eq!(revisions, (1..=10).collect::<Vec<_>>(), "{world:?}: {aggregate}");
         }
+        world.stop().await;
+    }
+}
+
+/// A relay that waited for a connection while its own lanes held them all would give up after five seconds, again
+/// and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_hears_itself_never_waits_for_itself() {
+    for mut world in worlds().await {
+        let own =
+            Consumer::new("own", "patient", [PatientCreated::full_name()], |_, _| async { Ok(()) });
+        let own = world.bus.subscribe(world.producer.clone(), world.clock.clone(), own);
+        tokio::spawn(own.run(world.stop.clone()));
+        world.start();
+        let aggregates: Vec<String> = (0..1000).map(|n| format!("patients/{n}")).collect();
+        join_all(aggregates.iter().map(|aggregate| world.say(aggregate, 1))).await;
+        tokio::time::timeout(LONG / 3, world.settle())
+            .await
+            .unwrap_or_else(|_| panic!("{world:?}"));
+        assert_eq!(world.effects().await.len(), aggregates.len(), "{world:?}");
         world.stop().await;
     }
 }
