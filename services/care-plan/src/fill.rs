@@ -85,6 +85,7 @@ fn rows(ctx: &Ctx, carried: &Carried) -> Result<(case::Model, task::Model, relat
         basis: Basis::Team,
         starts_at: case.created_at,
         ends_at: None,
+        topics: 0,
         revision: case.revision,
     };
     Ok((case, task, team))

@@ -63,6 +63,7 @@ fn registrar(row: &patient::Model, subject: &str) -> relation::Model {
         basis: Basis::Registrar,
         starts_at: row.created_at,
         ends_at: Some(row.created_at + patient::REGISTRATION),
+        topics: 0,
         revision: row.revision,
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Context;
 use caseward_api::Mutation;
 use caseward_core::{Ctx, Error, Result, Time, check};
 use prost::Message;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use sea_orm_migration::MigratorTrait;
 use time::Duration;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
@@ -125,6 +125,14 @@ impl Store {
         let () = self.enqueue(ctx, Once::Entry(entry), |_| async { Ok(()) }).await?;
         if last {
             ctx.record.settle();
+        }
+        Ok(())
+    }
+
+    /// Lets PostgreSQL count its rows anew, as its autovacuum would within a minute of a large load.
+    pub async fn analyze(&self) -> Result<()> {
+        if self.inner.write.get_database_backend() == DbBackend::Postgres {
+            self.inner.write.execute_unprepared("ANALYZE").await?;
         }
         Ok(())
     }

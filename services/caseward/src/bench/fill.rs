@@ -65,6 +65,7 @@ pub(super) async fn run(mut layers: Layers, args: Args) -> anyhow::Result<()> {
         )?;
         bar.inc(batch.end - batch.start);
     }
+    tokio::try_join!(patients.analyze(), cases.analyze())?;
     bar.finish_and_clear();
     Ok(())
 }
