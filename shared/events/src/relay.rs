@@ -50,6 +50,14 @@ struct Lane {
     events: Vec<Event>,
 }
 
+/// A lane that has been carried.
+struct Carried {
+    aggregate: String,
+    /// The events that the bus took.
+    taken: Vec<Uuid>,
+    progress: Progress,
+}
+
 /// Why an aggregate is not started now.
 enum Busy {
     /// These events are under way.
@@ -105,6 +113,8 @@ impl Relay {
         // Tasks, and not futures of this one: while it waits for a connection to look with, those under way must go on
         // and give theirs back.
         let mut flight = JoinSet::new();
+        // What the bus took is noted for many lanes at once: while one note is written, the next one gathers.
+        let (mut landed, mut noting) = (Vec::new(), JoinSet::new());
         let mut waiting: VecDeque<Lane> = VecDeque::new();
         let mut busy: HashMap<String, Busy> = HashMap::new();
         // Whether to look at once, and whether there was more than could be started.
@@ -119,20 +129,25 @@ impl Relay {
             {
                 flight.spawn(self.clone().carry(lane));
             }
+            if noting.is_empty() && !landed.is_empty() {
+                noting.spawn(self.clone().note(std::mem::take(&mut landed)));
+            }
             let rested = busy.values().filter_map(|busy| match busy {
                 Busy::Flying(_) => None,
                 Busy::Resting(until) => Some(*until),
             });
             let later = rested.min().unwrap_or_else(|| Instant::now() + POLL);
             tokio::select! {
-                Some(carried) = flight.join_next() => {
-                    let (aggregate, progress) = carried?;
-                    match progress {
-                        Progress::Done => busy.remove(&aggregate),
-                        Progress::Again(wait) => {
-                            busy.insert(aggregate, Busy::Resting(Instant::now() + wait))
-                        }
-                    };
+                Some(carried) = flight.join_next() => landed.push(carried?),
+                Some(noted) = noting.join_next() => {
+                    for Carried { aggregate, progress, .. } in noted? {
+                        match progress {
+                            Progress::Done => busy.remove(&aggregate),
+                            Progress::Again(wait) => {
+                                busy.insert(aggregate, Busy::Resting(Instant::now() + wait))
+                            }
+                        };
+                    }
                     look |= more;
                     self.moved.notify_waiters();
                 }
@@ -192,30 +207,37 @@ impl Relay {
         Ok(more)
     }
 
-    /// Publishes the events of a lane up to the first that fails, and notes which the bus took.
-    async fn carry(self, lane: Lane) -> (String, Progress) {
-        let mut taken = Vec::new();
-        let mut progress = Progress::Done;
-        for event in &lane.events {
+    /// Publishes the events of a lane up to the first that fails.
+    async fn carry(self, lane: Lane) -> Carried {
+        let Lane { aggregate, events } = lane;
+        let (mut taken, mut progress) = (Vec::new(), Progress::Done);
+        for event in &events {
             progress = self.bus.publish(event).await;
             if progress != Progress::Done {
                 break;
             }
             taken.push(event.id);
         }
-        if !taken.is_empty() {
-            let (ctx, at) = (self.ctx(), self.clock.now());
-            let noted = self.store.task(&ctx, move |tx| {
-                let taken = taken.clone();
-                async move { outbox::published(&tx.db, taken, at).await }
-            });
-            if let Err(error) = noted.await {
-                // They stay in the outbox and are published again; consumers drop what they know.
-                tracing::warn!(%error, "could not note what was published");
-                progress = Progress::Again(POLL);
-            }
+        Carried { aggregate, taken, progress }
+    }
+
+    /// Notes which events the bus took.
+    async fn note(self, mut lanes: Vec<Carried>) -> Vec<Carried> {
+        let taken: Vec<Uuid> = lanes.iter().flat_map(|lane| &lane.taken).copied().collect();
+        if taken.is_empty() {
+            return lanes;
         }
-        (lane.aggregate, progress)
+        let (ctx, at) = (self.ctx(), self.clock.now());
+        let noted = self.store.task(&ctx, move |tx| {
+            let taken = taken.clone();
+            async move { outbox::published(&tx.db, taken, at).await }
+        });
+        if let Err(error) = noted.await {
+            // They stay in the outbox and are published again; consumers drop what they know.
+            tracing::warn!(%error, "could not note what was published");
+            lanes.iter_mut().for_each(|lane| lane.progress = Progress::Again(POLL));
+        }
+        lanes
     }
 
     fn ctx(&self) -> Ctx {

@@ -3,7 +3,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use caseward_core::{Ctx, Error, Result, Time};
 use sea_orm::{ActiveValue::Set, entity::prelude::*};
 
-use crate::scope::Tx;
+use crate::scope::{Scope, Tx};
 
 /// The reply of one request.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -49,12 +49,12 @@ impl Key {
     }
 
     /// The reply that was given to this request before. To give it again is to show what it holds again.
-    pub(crate) async fn earlier(&self, tx: &Tx) -> Result<Option<Vec<u8>>> {
-        match self.row(&tx.ctx, &tx.db).await? {
+    pub(crate) async fn earlier(&self, scope: &Scope) -> Result<Option<Vec<u8>>> {
+        match self.row(&scope.ctx, &scope.db).await? {
             None => Ok(None),
             Some(row) if row.digest == self.digest => {
                 let patients = row.patients.split(' ').filter_map(|id| id.parse().ok());
-                patients.for_each(|patient| tx.ctx.record.saw(patient));
+                patients.for_each(|patient| scope.ctx.record.saw(patient));
                 Ok(Some(row.reply))
             }
             Some(_) => Err(Error::invalid("request_id", "was used for another request")),

@@ -28,6 +28,9 @@ pub(crate) trait Job: Send {
         &mut self,
         txn: Arc<DatabaseTransaction>,
     ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>>;
+    /// From now on it looks first whether what it is to do once was done. Whoever made it has looked, so that the
+    /// writer need not; what was done since fails by the key of the reply or of the inbox row.
+    fn look(&mut self);
     /// Whether what it is to do once was done by another meanwhile.
     fn is_done(
         &self,
@@ -100,6 +103,7 @@ impl Writer {
         if !job.is_done(self.db.clone()).await.unwrap_or(false) {
             return Err(refused);
         }
+        job.look();
         match self.attempt(std::slice::from_mut(job)).await {
             Ok(()) => Ok(()),
             Err(Failure::Unknown) => Err(Error::Unsure),
@@ -240,6 +244,8 @@ pub(crate) struct Unit<F, R> {
     pub(crate) rows: u32,
     /// Whether the audit log tells of it when it commits.
     pub(crate) audited: bool,
+    /// Whether it looks first whether it was done.
+    pub(crate) looks: bool,
     pub(crate) waiting: oneshot::Sender<Result<R>>,
 }
 
@@ -257,11 +263,12 @@ where
         Box::pin(async move {
             self.ctx.record.recount(self.rows);
             let tx = Tx::new(self.ctx.clone(), txn);
-            let (once, work, answer) = (&self.once, &self.work, &mut self.answer);
+            let (once, looks, work) = (&self.once, self.looks, &self.work);
+            let answer = &mut self.answer;
             let inner = tx.clone();
             let left = self.ctx.left();
             let whole = async move {
-                *answer = Some(perform(inner, once, work).await?);
+                *answer = Some(perform(inner, once, looks, work).await?);
                 Ok(())
             };
             match tokio::time::timeout(left, AssertUnwindSafe(whole).catch_unwind()).await {
@@ -280,6 +287,10 @@ where
             }
             Ok(tx.side(std::mem::take))
         })
+    }
+
+    fn look(&mut self) {
+        self.looks = true;
     }
 
     fn is_done(
@@ -315,7 +326,7 @@ where
     }
 }
 
-async fn perform<F, Fut, M, R>(tx: Tx, once: &Once, work: &F) -> Result<R>
+async fn perform<F, Fut, M, R>(tx: Tx, once: &Once, looks: bool, work: &F) -> Result<R>
 where
     F: Fn(Tx) -> Fut + Sync,
     Fut: Future<Output = Result<M>>,
@@ -329,7 +340,7 @@ where
             Ok(work(tx).await?.into())
         }
         Once::Request(key) => {
-            if let Some(earlier) = key.earlier(&tx).await? {
+            if looks && let Some(earlier) = key.earlier(&tx).await? {
                 return R::decode(&*earlier).map_err(Error::internal);
             }
             let answer: R = work(tx.clone()).await?.into();
@@ -337,7 +348,7 @@ where
             Ok(answer)
         }
         Once::Event { consumer, event } => {
-            if inbox::is_handled(&tx.db, consumer, *event).await? {
+            if looks && inbox::is_handled(&tx.db, consumer, *event).await? {
                 return Ok(R::default());
             }
             let answer = work(tx.clone()).await?.into();

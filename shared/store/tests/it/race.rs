@@ -5,6 +5,7 @@ use std::sync::{
 };
 
 use caseward_store::etag;
+use tokio::sync::Notify;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -137,7 +138,27 @@ async fn work_that_is_run_again_leaves_the_effects_of_one_run() {
             note::create(tx, Uuid::nil(), "whole".to_owned())
         });
         let broken = send(&store, fresh("no"), |_| async { Err(note::refusal()) });
-        let (whole, broken) = tokio::join!(whole, broken);
+        // The one writer of SQLite waits until both stand in its queue, so that they share a group.
+        let (open, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (opened, held) = (open.clone(), gate.clone());
+        let ana = call("ana");
+        let first = store.task(&ana, move |_| {
+            let (open, held) = (open.clone(), held.clone());
+            async move {
+                open.notify_one();
+                held.notified().await;
+                Ok(())
+            }
+        });
+        let both = async {
+            opened.notified().await;
+            tokio::join!(whole, broken, async {
+                while database.is_sqlite() && store.vitals().await.unwrap().queue < 2 {}
+                gate.notify_one();
+            })
+        };
+        let (first, (whole, broken, ())) = tokio::join!(first, both);
+        first.unwrap();
         assert!(whole.is_ok() && broken.is_err());
         let db = aside(&database).await;
         assert_eq!(number(&db, "SELECT count(*) FROM note").await, 1);
