@@ -1,6 +1,7 @@
 //! The program as a person or a script runs it: what it prints, and how it ends.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod audit;
+mod deploy;
 
 use std::{
     io::{BufRead, BufReader},
