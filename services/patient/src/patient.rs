@@ -182,17 +182,27 @@ impl Model {
         }
     }
 
-    /// Whether both may be one person: nothing differs of what both say of birth and family name.
-    fn may_be(&self, other: &Model) -> bool {
+    /// Whether both have a family name in common, and one day of birth, where both say so.
+    fn likeness(&self, other: &Model) -> (bool, bool) {
         let families = |row: &Model| -> Vec<String> {
             let all = row.names.0.iter().map(|name| name.family.to_lowercase());
             all.filter(|family| !family.is_empty()).collect()
         };
         let (ours, theirs) = (families(self), families(other));
-        let named = ours.is_empty() || theirs.is_empty();
-        let named = named || ours.iter().any(|family| theirs.contains(family));
+        let unnamed = ours.is_empty() || theirs.is_empty();
+        let named = unnamed || ours.iter().any(|family| theirs.contains(family));
         let unborn = self.birth_date.is_none() || other.birth_date.is_none();
-        named && (unborn || self.birth_date == other.birth_date)
+        (named, unborn || self.birth_date == other.birth_date)
+    }
+
+    /// Whether both may be one person: nothing differs of what both say of birth and family name.
+    fn may_be(&self, other: &Model) -> bool {
+        self.likeness(other) == (true, true)
+    }
+
+    /// Whether both are two persons, whatever number they share. People marry, and dates are corrected; not both at once.
+    fn is_another(&self, other: &Model) -> bool {
+        self.likeness(other) == (false, false)
     }
 
     /// The fields in which two rows differ, as the mask names them.
@@ -393,8 +403,9 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
     Ok((action, row))
 }
 
-/// The patient that a load speaks of: who has the first of its identifiers, of which the source is surest, else who
-/// has another and may be the same person. An identifier that somebody else has is left out.
+/// The patient that a load speaks of: who has the first of its identifiers, of which the source is surest, unless they
+/// are plainly somebody else, as where two sources count from one; else who has another and may be the same person. An
+/// identifier that somebody else has is left out.
 async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<Model>> {
     let owners = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
     let mut alike = vec![];
@@ -404,8 +415,10 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
     let surest = from.identifiers.first().cloned().unwrap_or_default();
     let surest = data::Identifier { system: surest.system, value: surest.value };
     match identifier::find(tx, IDENTIFIED, &[surest]).await?.first() {
-        Some(id) => alike.retain(|one| one.id.uuid() == *id),
-        None => alike.retain(|one| one.may_be(draft)),
+        Some(id) if !alike.iter().any(|one| one.id.uuid() == *id && one.is_another(draft)) => {
+            alike.retain(|one| one.id.uuid() == *id);
+        }
+        _ => alike.retain(|one| one.may_be(draft)),
     }
     if alike.len() > 1 {
         return Err(Error::invalid("patient.identifiers", "belong to more than one patient"));

@@ -4,7 +4,7 @@ use caseward_api::{
         self as pb,
         consent::{State, Type},
     },
-    types::v1::{IngestOutcome, ingest_outcome::Action},
+    types::v1::{Date, IngestOutcome, ingest_outcome::Action},
 };
 use tonic::Code;
 
@@ -131,6 +131,38 @@ async fn two_persons_who_share_a_number_stay_two_in_whatever_order_they_come() {
         // Somebody who may be the same person is: another system numbers her otherwise.
         let elsewhere = load(patient("johnson", "elsewhere")).await;
         assert_eq!((elsewhere.action(), &elsewhere.name), (Action::Updated, &betsy.name));
+    }
+}
+
+#[tokio::test]
+async fn two_sources_that_both_count_from_one_do_not_make_two_persons_one() {
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        let patient = |family: &str, year: i32, own: &str| pb::Patient {
+            names: person(family),
+            birth_date: Some(Date { year, month: 5, day: 3 }),
+            identifiers: [identifier("1"), identifier(own)].concat(),
+            ..Default::default()
+        };
+        let mut load = async |patient: pb::Patient| {
+            let request =
+                pb::IngestPatientsRequest { patients: vec![patient], ..Default::default() };
+            hub.ingest_patients(request).await.unwrap().into_inner().outcomes.remove(0)
+        };
+        let first = load(patient("Johnson", 1950, "mrn-a")).await;
+        let second = load(patient("Noelle", 1988, "mrn-b")).await;
+        assert_eq!((first.action(), second.action()), (Action::Created, Action::Created));
+        for _ in 0..2 {
+            let again = load(patient("Noelle", 1988, "mrn-b")).await;
+            assert_eq!((again.action(), &again.name), (Action::Unchanged, &second.name));
+        }
+        // Who has no number of their own cannot be told apart from the first, and is not taken for them.
+        let stranger =
+            pb::Patient { identifiers: identifier("1"), ..patient("Okafor", 1971, "none") };
+        assert_eq!(load(stranger).await.action(), Action::Failed);
+        // One of both may change: people marry, and dates are corrected.
+        let corrected = load(patient("Johnson", 1951, "mrn-a")).await;
+        assert_eq!((corrected.action(), &corrected.name), (Action::Updated, &first.name));
     }
 }
 
