@@ -6,6 +6,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
+use caseward_server::deadline;
 use futures_util::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header, request::Parts,
@@ -188,9 +189,8 @@ fn fill_mask(message: &mut DynamicMessage, named: Vec<Value>) -> Result<(), Refu
 
 /// How long the caller waits: `x-request-timeout` in seconds, such as `2.5`, or `grpc-timeout`.
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    let text =
-        |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    if let Some(text) = text("x-request-timeout") {
+    if let Some(value) = headers.get("x-request-timeout") {
+        let text = value.to_str().unwrap_or_default();
         let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok();
         let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let timeout = timeout.filter(|timeout| !timeout.is_zero() && timeout.as_secs() < 86_400);
@@ -199,23 +199,10 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
         };
         return timeout.ok_or_else(wrong).map(Some);
     }
-    let Some(text) = text("grpc-timeout") else { return Ok(None) };
+    let Some(value) = headers.get(deadline::HEADER) else { return Ok(None) };
     let wrong =
         || Refusal::field("grpc-timeout", "must be up to eight digits and one of H, M, S, m, u, n");
-    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    Ok(Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return Err(wrong()),
-    }))
+    deadline::parse(value).ok_or_else(wrong).map(Some)
 }
 
 /// ProtoJSON: fields that hold their default are left out.

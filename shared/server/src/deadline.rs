@@ -16,10 +16,11 @@ const STREAM: Duration = Duration::from_secs(30 * 60);
 /// What is kept back for the way home when a deadline is carried to a peer.
 const MARGIN: Duration = Duration::from_millis(5);
 
-const HEADER: &str = "grpc-timeout";
+/// Where gRPC says it.
+pub const HEADER: &str = "grpc-timeout";
 
 /// When the caller of these headers stops waiting.
-pub(crate) fn of(headers: &HeaderMap, streams: bool) -> Result<Instant> {
+pub fn of(headers: &HeaderMap, streams: bool) -> Result<Instant> {
     let mut values = headers.get_all(HEADER).iter();
     let (default, cap) = if streams { (STREAM, STREAM) } else { (DEFAULT, CAP) };
     let wanted = match (values.next(), values.next()) {
@@ -31,7 +32,7 @@ pub(crate) fn of(headers: &HeaderMap, streams: bool) -> Result<Instant> {
 }
 
 /// Tells a peer how long is left.
-pub(crate) fn carry(headers: &mut HeaderMap, deadline: Instant) {
+pub fn carry(headers: &mut HeaderMap, deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
     let millis = left.as_millis().min(99_999_999);
     if let Ok(value) = HeaderValue::try_from(format!("{millis}m")) {
@@ -48,7 +49,7 @@ pub(crate) fn spend(headers: &mut HeaderMap, spent: Duration) -> bool {
 }
 
 /// One to eight digits and a unit, as the gRPC protocol has it.
-fn parse(value: &HeaderValue) -> Option<Duration> {
+pub fn parse(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -2,7 +2,7 @@
 pub mod accept;
 mod access_log;
 mod clock;
-mod deadline;
+pub mod deadline;
 mod guard;
 mod health;
 mod life;

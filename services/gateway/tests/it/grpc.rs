@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::peer::{CASES, Door, KNOWN, PATIENTS, Peer, ada, unreachable};
+use crate::peer::{CASES, Door, KNOWN, PATIENTS, Peer, ada, frozen, unreachable};
 
 const GET_PATIENT: &str = "/caseward.patient.v1.PatientService/GetPatient";
 
@@ -137,6 +137,35 @@ async fn a_peer_that_is_gone_is_unavailable_and_worth_a_retry() {
     let (status, error) = door.get("/v1/patients").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(error["error"]["details"][0]["retryDelay"], "1s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_a_frozen_peer_waits_no_longer_than_said() {
+    let owners = [(PATIENTS.to_owned(), frozen())].into();
+    let router = caseward_gateway::routes(owners, &Settings::default()).unwrap();
+    let door = Door { router, peer: Peer::default() };
+    for (said, waits) in [(None, 5.0), (Some("250m"), 0.25), (Some("99999999H"), 30.0)] {
+        let mut req = call(GET_PATIENT, "application/grpc");
+        if let Some(said) = said {
+            req = req.header("grpc-timeout", said);
+        }
+        let start = tokio::time::Instant::now();
+        let reply = door.raw(req.body(Body::from(framed(&get(KNOWN)))).unwrap()).await;
+        assert_eq!(reply.headers()["grpc-status"], "4", "{said:?}");
+        let waited = start.elapsed().as_secs_f64();
+        assert!((waits - 0.1..=waits).contains(&waited), "{said:?}: {waited}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_does_not_read_is_refused_before_a_peer_is_asked() {
+    let door = Door::open();
+    for said in ["", "5", "5s", "-1S", "1.5S", "123456789S"] {
+        let req = call(GET_PATIENT, "application/grpc").header("grpc-timeout", said);
+        let reply = door.raw(req.body(Body::from(framed(&get(KNOWN)))).unwrap()).await;
+        assert_eq!(reply.headers()["grpc-status"], "3", "{said:?}");
+    }
+    assert_eq!(door.peer.calls(), 0);
 }
 
 #[tokio::test]

@@ -106,6 +106,11 @@ pub(crate) fn unreachable() -> Owner {
     BoxCloneSyncService::new(service_fn(|_| async { Err("connection refused by 10.0.0.7".into()) }))
 }
 
+/// A peer that takes calls and never answers.
+pub(crate) fn frozen() -> Owner {
+    BoxCloneSyncService::new(service_fn(|_| std::future::pending()))
+}
+
 pub(crate) fn ada() -> pb::Patient {
     pb::Patient {
         name: KNOWN.into(),
