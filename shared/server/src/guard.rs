@@ -10,12 +10,14 @@ use std::{
 };
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     middleware::{self, Next},
     response::Response,
 };
 use caseward_core::{Caller, Clock, Ctx, Error, Record};
 use caseward_store::{Store, audit::Entry};
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use tokio::{sync::Semaphore, task::AbortHandle, time::Sleep};
@@ -130,7 +132,7 @@ impl Guard {
             let until = tokio::time::sleep_until(owed.ctx.deadline.into());
             return response.map(|body| {
                 let body = Timed { body, until: Some(Box::pin(until)) };
-                axum::body::Body::new(Held { body, owed })
+                Body::new(Held { body, owed })
             });
         }
         owed.outcome = Some(code);
@@ -244,6 +246,10 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
     };
     req.extensions_mut().insert(ctx.clone());
     let deadline = ctx.deadline;
+    if method.mutates {
+        // Such a task is not aborted, so a caller who sends a byte now and then would hold its permit for good.
+        req = req.map(|body| ends_by(body, deadline));
+    }
     // A task of its own: a caller who leaves cancels no change half way, and the permit is held until the work ends.
     let task = async move {
         let response = guard.run(method, ctx, req, next).await;
@@ -258,6 +264,12 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
         Err(_) => Status::deadline_exceeded("the deadline passed; a change may have been made")
             .into_http(),
     }
+}
+
+/// `body`, cut off at `deadline`: by then nobody waits for what half a message was to do.
+fn ends_by(body: Body, deadline: Instant) -> Body {
+    let over = tokio::time::sleep_until(deadline.into());
+    Body::from_stream(body.into_data_stream().take_until(over))
 }
 
 /// Takes away what only a gateway of ours could say to a service: nobody is trusted with that.
@@ -375,6 +387,14 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             Poll::Pending
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_ends_is_cut_off_at_its_deadline() {
+        let dribble = ends_by(Body::new(Silent), Instant::now() + Duration::from_millis(1));
+        assert!(dribble.collect().await.unwrap().to_bytes().is_empty());
+        let whole = ends_by(Body::from("whole"), Instant::now() + Duration::from_secs(5));
+        assert_eq!(whole.collect().await.unwrap().to_bytes(), "whole");
     }
 
     #[tokio::test]
