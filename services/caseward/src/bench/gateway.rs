@@ -11,7 +11,7 @@ use super::{
     Bench,
     compare::{Subject, compare},
     floor::GET,
-    home::Base,
+    home::{Base, PEERS},
     load::Target,
     part::{Part, pin_callers},
     report::Section,
@@ -30,8 +30,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let token = home.token("bench", "supervisor")?;
     pin_callers(&NEAR.to_string());
     let upstream = Part::start("echo", &[], Some(NEAR)).await?;
-    let peers = ["peers.patient", "peers.care_plan", "peers.directory", "peers.notification"];
-    let settings = peers.map(|peer| (peer, format!("http://{}", upstream.address)));
+    let settings = PEERS.map(|peer| (peer, format!("http://{}", upstream.address)));
     let ours = Part::start("gateway", &settings, Some(FAR)).await?;
     let theirs = match &bench.envoy {
         Some(program) => Some(envoy(program, &bench.folder, upstream.address).await?),

@@ -41,6 +41,10 @@ pub(super) struct Home {
     databases: Vec<String>,
 }
 
+/// The settings that say where the services are.
+pub(super) const PEERS: [&str; 4] =
+    ["peers.patient", "peers.care_plan", "peers.directory", "peers.notification"];
+
 /// The services with a database, by their sections.
 const SECTIONS: [(&str, &str); 4] = [
     ("patient", "patient.database"),
@@ -58,6 +62,8 @@ impl Home {
     ) -> anyhow::Result<Home> {
         std::fs::create_dir_all(folder).context("making a folder for the bench")?;
         let mut settings = vec![("data", folder.to_string_lossy().into_owned())];
+        // A part alone may know its peers and never calls them; another says where they are.
+        settings.extend(PEERS.map(|peer| (peer, "http://127.0.0.1:1".to_owned())));
         let auth = layers.common()?.auth;
         let verifier = Verifier::open(&auth, folder)?;
         let mut databases = vec![];

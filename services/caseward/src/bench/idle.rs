@@ -43,9 +43,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let mut resident = vec![];
     for kind in ["patient", "care-plan", "gateway"] {
         bench.says(&format!("{kind}, idle"));
-        let nowhere = ["peers.patient", "peers.care_plan", "peers.directory", "peers.notification"]
-            .map(|peer| (peer, "http://127.0.0.1:1".to_owned()));
-        let part = home.start(kind, &nowhere).await?;
+        let part = home.start(kind, &[]).await?;
         sleep(SETTLE).await;
         let mib = part.usage().resident_mib;
         section.fact(format!("{kind} alone"), mib, "MiB resident");

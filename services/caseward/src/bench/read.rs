@@ -6,7 +6,7 @@ use super::{
     compare::{Subject, compare},
     fill::Generator,
     floor::GET,
-    home::Base,
+    home::{Base, PEERS},
     load::Target,
     report::Section,
 };
@@ -24,10 +24,8 @@ pub(super) async fn measure(bench: &Bench, base: Base) -> anyhow::Result<Section
     }
     let unaudited = homes[0].start("unaudited", &[]).await?;
     let audited = homes[1].start("patient", &[]).await?;
-    let behind = ("peers.patient", format!("http://{}", audited.address));
-    let others = ["peers.care_plan", "peers.directory", "peers.notification"];
-    let others = others.map(|peer| (peer, format!("http://{}", audited.address)));
-    let gateway = homes[1].start("gateway", &[&[behind][..], &others].concat()).await?;
+    let behind = PEERS.map(|peer| (peer, format!("http://{}", audited.address)));
+    let gateway = homes[1].start("gateway", &behind).await?;
     let suite = homes[2].start("suite", &[]).await?;
     for callers in [1, 16, 64] {
         let subjects = [
