@@ -9,31 +9,46 @@ use uuid::Uuid;
 use super::load::Load;
 use crate::{Run, Trial};
 
-/// What commits beside a new patient: where it is kept, what picks the rows, which of them goes for the control.
-const PARTNERS: [(&str, &str, &str); 4] = [
-    (
-        "event",
-        "SELECT aggregate FROM outbox WHERE subject = 'caseward.patient.v1.PatientCreated'",
-        "DELETE FROM outbox WHERE id = (SELECT id FROM outbox \
-         WHERE subject = 'caseward.patient.v1.PatientCreated' LIMIT 1)",
-    ),
-    (
-        "transition",
-        "SELECT entity FROM transition WHERE from_state = ''",
-        "DELETE FROM transition WHERE id = (SELECT id FROM transition LIMIT 1)",
-    ),
-    (
-        "reply",
-        "SELECT patients FROM replay",
-        "DELETE FROM replay WHERE request_id = (SELECT request_id FROM replay LIMIT 1)",
-    ),
-    (
-        "audit entry",
-        "SELECT patients FROM audit WHERE phase = 'WHOLE' AND outcome = 'OK' \
-         AND method LIKE '%/CreatePatient'",
-        "DELETE FROM audit WHERE record = (SELECT record FROM audit \
-         WHERE phase = 'WHOLE' AND outcome = 'OK' AND method LIKE '%/CreatePatient' LIMIT 1)",
-    ),
+/// What commits beside a new patient.
+struct Partner {
+    what: &'static str,
+    /// What picks the rows, and of each the patient.
+    ask: &'static str,
+    /// Takes the one row of some patient away: the control.
+    take_one: &'static str,
+    /// Whether a request that is sent again leaves another one: its effect is there once, but it is on record as a call.
+    of_calls: bool,
+}
+
+const PARTNERS: [Partner; 4] = [
+    Partner {
+        what: "event",
+        ask: "SELECT aggregate FROM outbox WHERE subject = 'caseward.patient.v1.PatientCreated'",
+        take_one: "DELETE FROM outbox WHERE id = (SELECT id FROM outbox \
+                   WHERE subject = 'caseward.patient.v1.PatientCreated' LIMIT 1)",
+        of_calls: false,
+    },
+    Partner {
+        what: "transition",
+        ask: "SELECT entity FROM transition WHERE from_state = ''",
+        take_one: "DELETE FROM transition WHERE id = (SELECT id FROM transition LIMIT 1)",
+        of_calls: false,
+    },
+    Partner {
+        what: "reply",
+        ask: "SELECT patients FROM replay",
+        take_one: "DELETE FROM replay WHERE request_id = (SELECT request_id FROM replay LIMIT 1)",
+        of_calls: false,
+    },
+    Partner {
+        what: "audit entry",
+        ask: "SELECT patients FROM audit WHERE phase = 'WHOLE' AND outcome = 'OK' \
+              AND method LIKE '%/CreatePatient'",
+        take_one: "DELETE FROM audit WHERE patients = (SELECT patients FROM audit \
+                   WHERE phase = 'WHOLE' AND outcome = 'OK' AND method LIKE '%/CreatePatient' \
+                   GROUP BY patients HAVING count(*) = 1 LIMIT 1)",
+        of_calls: true,
+    },
 ];
 
 /// Kills the service in the middle of a load of creates, and then looks for rows without their partners.
@@ -63,7 +78,7 @@ pub async fn set(run: &Run) -> Trial {
             trial.fail(format!("{}: {why}", suite.shape()));
         }
         let mut seen = 0;
-        for (_, _, take_one) in PARTNERS {
+        for Partner { take_one, .. } in PARTNERS {
             let before = apart(&db, &patients).await.len();
             db.execute_unprepared(take_one).await.unwrap();
             seen += usize::from(apart(&db, &patients).await.len() > before);
@@ -79,11 +94,11 @@ pub async fn set(run: &Run) -> Trial {
 /// The rows without their partners.
 async fn apart(db: &DatabaseConnection, patients: &BTreeMap<Uuid, u64>) -> Vec<String> {
     let mut wrong = vec![];
-    for (what, ask, _) in PARTNERS {
+    for Partner { what, ask, of_calls, .. } in PARTNERS {
         let found = ids(db, ask).await;
         for (id, times) in patients {
             let is = found.get(id).copied().unwrap_or_default();
-            if is != *times {
+            if is < *times || is > *times && !of_calls {
                 wrong.push(format!("patient {id} has its {what} {is} times"));
             }
         }
