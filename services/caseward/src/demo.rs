@@ -6,6 +6,10 @@ use caseward::Suite;
 use caseward_server::{settings::Layers, telemetry};
 use clap::Args as Arguments;
 use serde_json::{Value, json};
+use time::{
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
+};
 
 use crate::{
     door::{Door, Person, text},
@@ -73,7 +77,7 @@ fn invite(address: std::net::SocketAddr, token: &str, case: &str) {
     );
     println!("  # gRPC, by reflection");
     println!(
-        "  npx @bufbuild/buf curl --http2-prior-knowledge -H \"authorization: Bearer $TOKEN\" \\"
+        "  npx @bufbuild/buf curl --protocol grpc --http2-prior-knowledge -H \"authorization: Bearer $TOKEN\" \\"
     );
     println!(
         "    -d '{{\"name\":\"{case}\"}}' http://{address}/caseward.careplan.v1.CaseService/GetCase\n"
@@ -108,6 +112,7 @@ impl Story {
         println!("   Three patients, a daughter, two organizations and a service were loaded.");
 
         chapter("Identify and enrol");
+        self.consent(&rosa).await?;
         let case = self.identify(&rosa).await?;
         chapter("Assess");
         self.assess(&case).await?;
@@ -123,9 +128,22 @@ impl Story {
         self.adjust(&case, &plan).await?;
         chapter("Close");
         self.close(&case).await?;
+        chapter("What was told to whom");
+        self.messages(&case).await?;
         chapter("Looking back");
         self.look_back(&case).await?;
         Ok(case)
+    }
+
+    async fn consent(&self, rosa: &str) -> anyhow::Result<()> {
+        let yes =
+            json!({"type": "TYPE_MESSAGING", "evidence": "said on admission, signed form on file"});
+        let consent = self.sam.post(&format!("/v1/{rosa}/consents"), yes).await?;
+        for verb in ["propose", "activate"] {
+            self.step(&self.sam, text(&consent, "name"), verb, json!({})).await?;
+        }
+        println!("   On the ward Rosa agreed to be told things by message; it is on record.");
+        Ok(())
     }
 
     async fn identify(&self, rosa: &str) -> anyhow::Result<String> {
@@ -194,14 +212,14 @@ impl Story {
         self.ana.post(&format!("/v1/{name}/activities"), activity).await?;
         self.step(&self.ana, text(&goal, "name"), "accept", json!({})).await?;
         println!("   Ana writes a plan: one goal in Rosa's words, one activity for 180.00 USD.");
-        self.activate(case, &name).await?;
+        self.activate(&name).await?;
         let case = self.step(&self.ana, case, "activate", json!({})).await?;
-        told("The case is carried out", &case);
+        told("The case is in the hands of its team", &case);
         Ok(name)
     }
 
     /// From a draft to a plan that is carried out: reviewed by another, agreed to word by word.
-    async fn activate(&self, case: &str, plan: &str) -> anyhow::Result<()> {
+    async fn activate(&self, plan: &str) -> anyhow::Result<()> {
         self.step(&self.ana, plan, "submit", json!({})).await?;
         let approved = self.step(&self.sam, plan, "approve", json!({})).await?;
         println!("   Sam approves it.");
@@ -210,8 +228,7 @@ impl Story {
         self.step(&self.ana, plan, "recordAgreement", agreement).await?;
         println!("   Rosa agrees to exactly these words (SHA-256 {}…).", &hash[..12]);
         let plan = self.step(&self.ana, plan, "activate", json!({})).await?;
-        told("The plan is active", &plan);
-        let _ = case;
+        told("The plan is in force", &plan);
         Ok(())
     }
 
@@ -302,7 +319,7 @@ impl Story {
         for change in diff["changes"].as_array().into_iter().flatten() {
             println!(
                 "   Two weeks later Ben revises the plan: {} \"{}\".",
-                text(change, "action"),
+                words(text(change, "action"), "ACTION_"),
                 text(change, "description")
             );
         }
@@ -312,7 +329,7 @@ impl Story {
             "contentHash": approved["contentHash"]}});
         self.step(&self.ben, &draft, "recordAgreement", agreement).await?;
         let revised = self.step(&self.ben, &draft, "activate", json!({})).await?;
-        told("The revision is active, the first plan ended with it", &revised);
+        told("The revision is in force, and the first plan ended with it", &revised);
         let goals = self.ben.get(&format!("/v1/{draft}/goals")).await?;
         let carried = goals["goals"].as_array().into_iter().flatten();
         let findings: Vec<Value> = carried
@@ -336,6 +353,36 @@ impl Story {
         let closed = self.step(&self.sam, case, "close", waiver).await?;
         told("Sam waives the rest, with a reason", &closed);
         self.settle().await
+    }
+
+    async fn messages(&self, case: &str) -> anyhow::Result<()> {
+        let all = self.sam.get("/v1/messages?pageSize=100").await?;
+        for message in all["messages"].as_array().into_iter().flatten() {
+            if text(message, "case") != case {
+                continue;
+            }
+            let to = &message["recipient"];
+            let whom = match (text(to, "patient"), text(to, "relatedPerson"), text(to, "subject")) {
+                ("", "", subject) => capital(subject),
+                ("", ..) => "Luz".to_owned(),
+                _ => "Rosa".to_owned(),
+            };
+            let tried = message["attempts"].as_array().and_then(|all| all.last());
+            let channel = tried.map_or("", |attempt| text(attempt, "channel"));
+            let why = words(text(message, "suppression"), "SUPPRESSION_");
+            println!(
+                "   {}, {whom}: {} ({}{}).",
+                day(text(message, "createTime")),
+                text(message, "purpose").replace('-', " "),
+                words(text(message, "state"), "STATE_"),
+                match (channel, &*why) {
+                    ("", "") => String::new(),
+                    ("", why) => format!(", {why}"),
+                    (channel, _) => format!(", by {}", words(channel, "CHANNEL_")),
+                }
+            );
+        }
+        Ok(())
     }
 
     async fn look_back(&self, case: &str) -> anyhow::Result<()> {
@@ -390,7 +437,7 @@ impl Story {
     async fn accountable(&self, case: &str, at: Option<&str>) -> anyhow::Result<String> {
         let query = at.map(|at| format!("?time={at}")).unwrap_or_default();
         match self.sam.get(&format!("/v1/{case}:getAccountable{query}")).await {
-            Ok(found) => Ok(text(&found, "person").to_owned()),
+            Ok(found) => Ok(capital(text(&found, "person"))),
             Err(_) => Ok("nobody yet".to_owned()),
         }
     }
@@ -417,7 +464,7 @@ impl Story {
             println!(
                 "   On {name}'s worklist: \"{}\", due {}{late}",
                 text(task, "title"),
-                text(task, "dueTime")
+                day(text(task, "dueTime"))
             );
         }
         Ok(())
@@ -429,10 +476,25 @@ fn chapter(title: &str) {
 }
 
 fn told(what: &str, resource: &Value) {
-    println!(
-        "   {what} ({}).",
-        text(resource, "state").trim_start_matches("STATE_").to_lowercase().replace('_', " ")
-    );
+    println!("   {what} ({}).", words(text(resource, "state"), "STATE_"));
+}
+
+/// An enum's value as words.
+fn words(value: &str, prefix: &str) -> String {
+    value.trim_start_matches(prefix).to_lowercase().replace('_', " ")
+}
+
+fn capital(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A moment as a person says it, in UTC.
+fn day(moment: &str) -> String {
+    const SAID: &[BorrowedFormatItem<'_>] =
+        format_description!("[weekday] [day padding:none] [month repr:long] at [hour]:[minute]");
+    let read = time::OffsetDateTime::parse(moment, &Rfc3339).ok();
+    read.and_then(|at| at.format(SAID).ok()).unwrap_or_else(|| moment.to_owned())
 }
 
 fn hours(n: i64) -> String {

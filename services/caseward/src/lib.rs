@@ -1,6 +1,11 @@
 //! The whole suite in one process: every service started with its own settings, and the gateway before them.
-use std::{net::SocketAddr, path::Path};
+use std::{
+    fs::{File, TryLockError},
+    net::SocketAddr,
+    path::Path,
+};
 
+use anyhow::{Context, bail};
 use caseward_server::{Process, settings::Layers};
 use caseward_store::Store;
 
@@ -30,12 +35,16 @@ pub fn settings(file: Option<&Path>) -> anyhow::Result<Layers> {
 pub struct Suite {
     /// What its services share.
     pub process: Process,
+    /// Held as long as the suite lives.
+    _alone: File,
 }
 
 impl Suite {
     /// Starts every service. Nothing listens yet.
     pub async fn start(layers: &Layers) -> anyhow::Result<Suite> {
-        let mut process = Process::new(layers.common()?).await?;
+        let common = layers.common()?;
+        let alone = alone(&common.data)?;
+        let mut process = Process::new(common).await?;
         caseward_patient::start(layers.section(caseward_patient::NAME)?, &mut process).await?;
         caseward_care_plan::start(layers.section(caseward_care_plan::NAME)?, &mut process).await?;
         caseward_directory::start(layers.section(caseward_directory::NAME)?, &mut process).await?;
@@ -43,7 +52,7 @@ impl Suite {
             .await?;
         caseward_gateway::start(layers.section(caseward_gateway::NAME)?, &mut process).await?;
         process.ready()?;
-        Ok(Suite { process })
+        Ok(Suite { process, _alone: alone })
     }
 
     /// Opens the door. Answers its address, which matters for port 0.
@@ -56,6 +65,18 @@ impl Suite {
     pub async fn stop(self) {
         let drain = self.process.settings.drain();
         self.process.life.finish(drain).await;
+    }
+}
+
+/// Takes the data folder for this suite. Two would each send what the other sent.
+fn alone(data: &Path) -> anyhow::Result<File> {
+    let folder = || format!("the data folder {}", data.display());
+    std::fs::create_dir_all(data).with_context(folder)?;
+    let lock = File::create(data.join("suite.lock")).with_context(folder)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("another suite works in {}", folder()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(folder),
     }
 }
 
