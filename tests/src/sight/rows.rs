@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use caseward_testkit::Suite;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 
-/// The same once what crosses services has arrived: two counts in a row agree.
+/// How many counts in a row must agree: a message is drafted, judged and sent in steps, each by whoever has the lease.
+const AGREE: usize = 5;
+
+/// The same once what crosses services has arrived.
 pub async fn settled(suite: &Suite) -> BTreeMap<String, i64> {
-    let mut before = count(suite).await;
-    for _ in 0..20 {
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
-        let now = count(suite).await;
-        if now == before {
+    let (mut before, mut agreed) = (count(suite).await, 1);
+    for _ in 0..60 {
+        if agreed == AGREE {
             break;
         }
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let now = count(suite).await;
+        agreed = if now == before { agreed + 1 } else { 1 };
         before = now;
     }
     before
