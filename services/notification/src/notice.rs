@@ -2,7 +2,8 @@
 use caseward_api::{
     careplan::v1::{
         self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
-        CriticalItemRaised, HandoffProposed, PlanActivated, TaskAssigned, case::CloseReason,
+        CriticalItemRaised, HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated,
+        TaskAssigned, TaskOverdue, case::CloseReason,
     },
     patient::v1::{ConsentRevoked, EmergencyAccessGranted, caregiver_scope::Topic, consent},
 };
@@ -40,13 +41,16 @@ pub(crate) enum Cancels {
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 10] {
+pub(crate) fn subjects() -> [String; 13] {
     [
         CaseEnrolled::full_name(),
         CaseReturnedFromWaitlist::full_name(),
         AccountabilityMoved::full_name(),
         HandoffProposed::full_name(),
+        HandoffDeclined::full_name(),
+        HandoffExpired::full_name(),
         TaskAssigned::full_name(),
+        TaskOverdue::full_name(),
         CriticalItemRaised::full_name(),
         PlanActivated::full_name(),
         CaseClosed::full_name(),
@@ -83,6 +87,15 @@ fn meaning(event: &Event) -> Result<Notice> {
     }
     if let Some(HandoffProposed { case, patient, to, .. }) = event.decode()? {
         return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_PROPOSED, to));
+    }
+    if let Some(HandoffDeclined { case, patient, from, .. }) = event.decode()? {
+        return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_DECLINED, from));
+    }
+    if let Some(HandoffExpired { case, patient, from, .. }) = event.decode()? {
+        return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_EXPIRED, from));
+    }
+    if let Some(TaskOverdue { case, patient, owner, .. }) = event.decode()? {
+        return Ok(Notice::about(patient, case).tell_staff(shipped::TASK_OVERDUE, owner));
     }
     if let Some(TaskAssigned { case, patient, owner, .. }) = event.decode()? {
         return Ok(Notice::about(patient, case).tell_staff(shipped::TASK_ASSIGNED, owner));

@@ -26,6 +26,12 @@ pub(crate) const CASE_ASSIGNED: &str = "case-assigned";
 pub(crate) const CASE_TAKEN_OVER: &str = "case-taken-over";
 /// Tells a case manager that a case is offered to them.
 pub(crate) const HANDOFF_PROPOSED: &str = "handoff-proposed";
+/// Tells whoever offered a case that it was not taken, and is theirs still.
+pub(crate) const HANDOFF_DECLINED: &str = "handoff-declined";
+/// Tells whoever offered a case that nobody answered, and it is theirs still.
+pub(crate) const HANDOFF_EXPIRED: &str = "handoff-expired";
+/// Tells staff that a task of theirs is late.
+pub(crate) const TASK_OVERDUE: &str = "task-overdue";
 /// Tells staff that a task is theirs.
 pub(crate) const TASK_ASSIGNED: &str = "task-assigned";
 /// Tells staff of an answer that cannot wait.

@@ -93,7 +93,11 @@ async fn every_method(suite: &Suite, random: &mut fastrand::Rng, run: &Run, tria
                     })
             };
             for form in forms.iter().filter(sayable).take(run.of(3, 200) as usize) {
-                let answer = all.raw(&form.path, &[], &[]).await;
+                let mut answer = all.raw(&form.path, &[], &[]).await;
+                if answer.code == Code::Unavailable {
+                    // A port ends a connection on which too much did not parse; another one is answered.
+                    answer = all.raw(&form.path, &[], &[]).await;
+                }
                 let refused = answer.code == Code::Unimplemented || answer.http.is_client_error();
                 trial.tried();
                 trial.check(refused, || {

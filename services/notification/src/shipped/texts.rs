@@ -4,7 +4,7 @@ use super::*;
 const PATIENT: &[Channel] = &[Channel::Email, Channel::Inbox];
 const STAFF: &[Channel] = &[Channel::Inbox];
 
-pub(super) const ALL: [Shipped; 11] = [
+pub(super) const ALL: [Shipped; 14] = [
     Shipped {
         key: CASE_ENROLLED,
         display_name: "Introduces the case manager",
@@ -87,6 +87,57 @@ pub(super) const ALL: [Shipped; 11] = [
                 "es",
                 "Se le ofrece un caso",
                 "Alguien quiere transferirle un caso. Acéptelo o rechácelo:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: HANDOFF_DECLINED,
+        display_name: "Tells a case manager that an offered case was declined",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case you offered was declined",
+                "A case that you wanted to hand over was declined, and you are accountable still. See why:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Se rechazó un caso que usted ofreció",
+                "Se rechazó un caso que usted quería transferir, y usted sigue respondiendo por él. Vea el motivo:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: HANDOFF_EXPIRED,
+        display_name: "Tells a case manager that nobody answered an offer",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "Nobody answered your offer of a case",
+                "Nobody took the case that you wanted to hand over, and you are accountable still. Offer it again:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Nadie respondió a su oferta de un caso",
+                "Nadie aceptó el caso que usted quería transferir, y usted sigue respondiendo por él. Ofrézcalo de nuevo:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: TASK_OVERDUE,
+        display_name: "Tells staff that a task is late",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A task of yours is late",
+                "A task that is yours was due and is not done. See which:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Una tarea suya está atrasada",
+                "Una tarea suya venció y no está hecha. Vea cuál:\n{{ portal }}\n",
             ),
         ],
     },

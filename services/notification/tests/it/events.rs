@@ -3,7 +3,8 @@ use caseward_api::{
     access::v1::{RelationChanged, relation_changed::Basis},
     careplan::v1::{
         AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
-        CriticalItemRaised, PlanActivated, TaskAssigned, case::CloseReason,
+        CriticalItemRaised, HandoffDeclined, HandoffExpired, PlanActivated, TaskAssigned,
+        TaskOverdue, case::CloseReason,
     },
     notification::v1::{self as pb, message::State, recipient::Who},
     patient::v1::{
@@ -148,6 +149,46 @@ async fn staff_are_told_in_their_inbox_at_once() {
         let purposes: Vec<String> =
             suite.inbox("bob/case_manager").await.into_iter().map(|item| item.purpose).collect();
         assert_eq!(purposes, ["critical-item-raised", "task-assigned", "task-assigned"]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_still_responsible_hears_of_an_offer_not_taken_and_of_a_task_that_is_late() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let declined = HandoffDeclined {
+            case: case.clone(),
+            patient: patient.clone(),
+            from: "bob".to_owned(),
+            to: "eva".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &case, declined).await;
+        let expired = HandoffExpired {
+            case: case.clone(),
+            patient: patient.clone(),
+            from: "bob".to_owned(),
+            to: "eva".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &case, expired).await;
+        for owner in ["bob", ""] {
+            let late = TaskOverdue {
+                case: case.clone(),
+                patient: patient.clone(),
+                owner: owner.to_owned(),
+                ..Default::default()
+            };
+            tell(&suite, &case, late).await;
+        }
+        for (who, told) in
+            [("bob", &["handoff-declined", "handoff-expired", "task-overdue"][..]), ("eva", &[])]
+        {
+            let items = suite.inbox(&format!("{who}/case_manager")).await;
+            let purposes: Vec<String> = items.into_iter().map(|item| item.purpose).collect();
+            assert_eq!(purposes, told, "{who}");
+        }
     }
 }
 
