@@ -164,6 +164,15 @@ impl Suite {
         check::timestamp(&clock.into_inner().now).expect("the clock tells the time")
     }
 
+    /// The program `caseward` as an operator runs it beside the suite: with its data folder, and its address.
+    pub async fn command(&self) -> tokio::process::Command {
+        let binaries = binaries::folder().await.expect("the suite was started from them");
+        let mut command = tokio::process::Command::new(binaries.join("caseward"));
+        command.env("CASEWARD__DATA", self.data());
+        command.env("CASEWARD__GATEWAY__LISTEN", format!("127.0.0.1:{}", self.gateway));
+        command
+    }
+
     /// The process of replica `n` of a service, by its section; the only one of a suite in one process is `caseward`.
     pub fn member(&mut self, name: &str, n: usize) -> &mut Member {
         let place = self.members.iter_mut().find(|member| member.is(name, n));

@@ -4,6 +4,7 @@ mod audited;
 mod coverage;
 mod cycle;
 mod data;
+mod import;
 mod layering;
 mod sight;
 mod trace;
