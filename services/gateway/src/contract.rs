@@ -74,6 +74,11 @@ impl Contracts {
         self.comments.get(&key).map_or("", String::as_str)
     }
 
+    /// The comment above a field.
+    pub(crate) fn comment_of(&self, field: &FieldDescriptor) -> &str {
+        self.comment(field.parent_message().parent_file().name(), field.path())
+    }
+
     /// Every service that has a method, with its comment.
     pub(crate) fn services(&self) -> BTreeMap<String, String> {
         let service = |method: &Method| {

@@ -6,7 +6,8 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use caseward_server::deadline;
+use caseward_core::Error;
+use caseward_server::{deadline, token};
 use futures_util::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header, request::Parts,
@@ -68,6 +69,8 @@ impl Json {
         req: Request,
     ) -> Result<Response, Refusal> {
         let (mut parts, body) = req.into_parts();
+        // Whose token it is, the service judges; who shows none need not be told what is wrong with the body.
+        token::bearer(&parts.headers).map_err(|_| Status::from(Error::Unauthenticated))?;
         let given = timeout(&parts.headers)?;
         let message = self.request(route, captures, &parts, body).await?;
         headers::inward_of_rest(&mut parts.headers);

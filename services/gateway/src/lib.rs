@@ -14,7 +14,7 @@ mod route;
 mod start;
 mod template;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -48,8 +48,10 @@ pub const DEFAULTS: &str = include_str!("../defaults.toml");
 pub struct Settings {
     /// Where it listens. Off loopback it wants TLS and an issuer that is not the local one.
     pub listen: String,
-    /// Whether gRPC reflection tells every contract to whoever asks. Turn it off where strangers can reach the port.
-    pub reflection: bool,
+    /// Whether gRPC reflection tells every contract to whoever asks.
+    pub reflection: Shown,
+    /// Whether `/openapi.json` does.
+    pub openapi: Shown,
     /// Origins whose pages may call, such as `https://care.example.org`. Empty: none.
     pub cors_origins: Vec<String>,
     /// The largest JSON body in bytes.
@@ -58,11 +60,33 @@ pub struct Settings {
     pub timeout_seconds: u64,
 }
 
+/// Where something of use to developers, and to strangers who look for a way in, is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shown {
+    /// Where only this machine reaches the door.
+    Loopback,
+    Always,
+    Never,
+}
+
+impl Settings {
+    fn shows(&self, what: Shown) -> bool {
+        let here = || {
+            self.listen
+                .parse()
+                .is_ok_and(|at: SocketAddr| caseward_server::settings::is_loopback(at.ip()))
+        };
+        what == Shown::Always || what == Shown::Loopback && here()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: "127.0.0.1:8080".into(),
-            reflection: true,
+            reflection: Shown::Loopback,
+            openapi: Shown::Loopback,
             cors_origins: vec![],
             body_limit: 4 << 20,
             timeout_seconds: 15,
@@ -101,7 +125,8 @@ struct Door {
     json: Json,
     readiness: Readiness,
     cors: Cors,
-    openapi: Bytes,
+    /// Where it is shown.
+    openapi: Option<Bytes>,
 }
 
 impl Door {
@@ -115,13 +140,14 @@ impl Door {
             }
         }
         let table = Table::new(&contracts, |service| owners.get(service).cloned());
-        let openapi = openapi::print(&contracts).to_string().into();
+        let openapi =
+            settings.shows(settings.openapi).then(|| openapi::print(&contracts).to_string().into());
 
         let names: Vec<_> = owners.keys().cloned().collect();
         let readiness = Readiness::new(owners.into_iter().collect());
         let health = tonic_health::pb::health_server::HealthServer::new(readiness.clone());
         serve_here(&mut forward, tonic_health::pb::FILE_DESCRIPTOR_SET, health)?;
-        if settings.reflection {
+        if settings.shows(settings.reflection) {
             reflect(&mut forward, &names)?;
         }
         let timeout = Duration::from_secs(settings.timeout_seconds.max(1));
@@ -176,6 +202,9 @@ impl Door {
 
     /// The pages about the door itself.
     async fn about(&self, verb: &Method, path: &str) -> Response {
+        if path == "/openapi.json" && self.openapi.is_none() {
+            return Refusal::no_such_path().into_response();
+        }
         match *verb {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => {
@@ -186,7 +215,7 @@ impl Door {
         }
         let (status, body) = match path {
             "/healthz" => (StatusCode::OK, Bytes::from_static(br#"{"alive":true}"#)),
-            "/openapi.json" => (StatusCode::OK, self.openapi.clone()),
+            "/openapi.json" => (StatusCode::OK, self.openapi.clone().unwrap_or_default()),
             "/readyz" => {
                 let report = self.readiness.report().await;
                 let status =
@@ -194,12 +223,15 @@ impl Door {
                 (status, serde_json::to_vec(&*report).unwrap_or_default().into())
             }
             _ => {
-                let links = json!({
+                let mut about = json!({
                     "name": "Caseward",
                     "version": env!("CARGO_PKG_VERSION"),
-                    "links": { "openapi": "/openapi.json", "alive": "/healthz", "ready": "/readyz" },
+                    "links": { "alive": "/healthz", "ready": "/readyz" },
                 });
-                (StatusCode::OK, links.to_string().into())
+                if self.openapi.is_some() {
+                    about["links"]["openapi"] = "/openapi.json".into();
+                }
+                (StatusCode::OK, about.to_string().into())
             }
         };
         let body = if verb == Method::HEAD { Body::empty() } else { Body::from(body) };

@@ -1,13 +1,15 @@
 //! OpenAPI 3.1 of the REST calls, printed from the descriptors that answer them.
+mod said;
 mod schema;
 
 use std::collections::BTreeMap;
 
+use http::Method as Verb;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    contract::{Behavior, Binding, Body, Contracts, Method},
+    contract::{Binding, Body, Contracts, Method, field_at},
     template::{Segment, Template},
 };
 use schema::{Schemas, is_well_known};
@@ -21,7 +23,7 @@ pub(crate) fn print(contracts: &Contracts) -> Value {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for method in &contracts.methods {
         for (index, binding) in method.bindings.iter().enumerate() {
-            let (path, names) = path(&binding.template);
+            let (path, names) = path(contracts, &method.rpc.input(), &binding.template);
             let operation = operation(contracts, &mut schemas, method, index, binding, &names);
             paths.entry(path).or_default().insert(binding.verb.as_str().to_lowercase(), operation);
         }
@@ -76,8 +78,7 @@ fn operation(
     if index > 0 {
         id.push_str(&format!("_{}", index + 1));
     }
-    let mut parameters: Vec<_> =
-        names.iter().map(|name| name.print(contracts, &rpc.input())).collect();
+    let mut parameters: Vec<_> = names.iter().map(|name| name.print()).collect();
     queries(schemas, &rpc.input(), binding, &mut vec![], &mut parameters);
 
     let (kind, description) = if rpc.is_server_streaming() {
@@ -104,7 +105,10 @@ fn operation(
         Body::None => None,
         Body::Whole => Some((schemas.whole(&rpc.input(), &binding.template), false)),
         Body::Field(field) => {
-            field.kind().as_message().map(|message| (schemas.reference(message), true))
+            let patch = binding.verb == Verb::PATCH;
+            field.kind().as_message().map(|message| {
+                (if patch { schemas.change(message) } else { schemas.reference(message) }, true)
+            })
         }
     };
     if let Some((schema, required)) = body {
@@ -116,29 +120,30 @@ fn operation(
 /// A wildcard of a path.
 struct Parameter {
     name: String,
-    field: String,
+    pattern: String,
+    description: String,
 }
 
 impl Parameter {
-    fn print(&self, contracts: &Contracts, input: &MessageDescriptor) -> Value {
-        let field = crate::contract::field_at(input, &self.field);
-        let comment = field.map(|field| {
-            contracts.comment(field.parent_message().parent_file().name(), field.path()).to_owned()
-        });
+    fn print(&self) -> Value {
         json!({
             "name": self.name,
             "in": "path",
             "required": true,
-            "description": comment.unwrap_or_default(),
-            "schema": { "type": "string", "minLength": 1, "pattern": "^[^/]+$" },
+            "description": self.description,
+            "schema": { "type": "string", "pattern": self.pattern },
         })
     }
 }
 
-/// The path with a name for every wildcard: that of the collection before it, in the singular.
-fn path(template: &Template) -> (String, Vec<Parameter>) {
+/// The path with a name for every wildcard: the one that the form of its field gives it.
+fn path(
+    contracts: &Contracts,
+    input: &MessageDescriptor,
+    template: &Template,
+) -> (String, Vec<Parameter>) {
     let mut path = String::new();
-    let mut parameters: Vec<Parameter> = vec![];
+    let mut parameters = vec![];
     for (index, segment) in template.segments.iter().enumerate() {
         path.push('/');
         if let Segment::Literal(literal) = segment {
@@ -146,33 +151,22 @@ fn path(template: &Template) -> (String, Vec<Parameter>) {
             continue;
         }
         let variable = template.variables.iter().find(|variable| variable.span.contains(&index));
-        let before = index.checked_sub(1).and_then(|before| template.segments.get(before));
-        let mut name = match (before, variable) {
-            (Some(Segment::Literal(collection)), Some(variable)) if variable.span.len() > 1 => {
-                singular(collection)
-            }
-            (_, Some(variable)) => variable.field.rsplit('.').next().unwrap_or_default().to_owned(),
-            _ => "segment".to_owned(),
-        };
-        if parameters.iter().any(|parameter| parameter.name == name) {
-            name.push_str(&(index + 1).to_string());
-        }
+        let field = variable.and_then(|variable| field_at(input, &variable.field));
+        let comment = field.as_ref().map_or("", |field| contracts.comment_of(field));
+        let before = &template.segments[variable.map_or(index, |it| it.span.start)..index];
+        let nth = before.iter().filter(|it| !matches!(it, Segment::Literal(_))).count();
+        let (name, pattern) = said::wildcards(comment).into_iter().nth(nth).unwrap_or_else(|| {
+            let name = field.as_ref().map_or("segment", |field| field.json_name());
+            (name.to_owned(), "^[^/]+$".to_owned())
+        });
         path.push_str(&format!("{{{name}}}"));
-        let field = variable.map(|variable| variable.field.clone()).unwrap_or_default();
-        parameters.push(Parameter { name, field });
+        parameters.push(Parameter { name, pattern, description: comment.to_owned() });
     }
     if let Some(verb) = &template.verb {
         path.push(':');
         path.push_str(verb);
     }
     (path, parameters)
-}
-
-fn singular(plural: &str) -> String {
-    if let Some(stem) = plural.strip_suffix("ies") {
-        return format!("{stem}y");
-    }
-    plural.strip_suffix('s').unwrap_or(plural).to_owned()
 }
 
 /// Every field that neither the path nor the body holds.
@@ -209,7 +203,7 @@ fn queries(
                 into.push(json!({
                     "name": name.join("."),
                     "in": "query",
-                    "required": top && Behavior::of(&field).required(),
+                    "required": top && schemas.required(&field),
                     "description": schemas.comment(&field),
                     "schema": schemas.bare(&field),
                 }));

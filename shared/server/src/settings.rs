@@ -370,6 +370,7 @@ impl Common {
     }
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
+/// Whether only this machine reaches what listens there.
+pub fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }

@@ -1,9 +1,12 @@
 //! JSON Schemas of messages and enums, each printed once and referred to.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{
+    EnumDescriptor, EnumValueDescriptor, FieldDescriptor, Kind, MessageDescriptor,
+};
 use serde_json::{Map, Value, json};
 
+use super::said::{self, Said};
 use crate::{
     contract::{Behavior, Contracts},
     template::Template,
@@ -12,11 +15,19 @@ use crate::{
 pub(super) struct Schemas<'c> {
     contracts: &'c Contracts,
     printed: BTreeMap<String, Value>,
+    /// What a load brings: every message within a request of an `:ingest`.
+    loaded: HashSet<String>,
 }
 
 impl<'c> Schemas<'c> {
     pub(super) fn new(contracts: &'c Contracts) -> Self {
-        Schemas { contracts, printed: BTreeMap::from([("Error".into(), error())]) }
+        let mut loaded = HashSet::new();
+        for method in &contracts.methods {
+            if method.bindings.iter().any(|it| it.template.verb.as_deref() == Some("ingest")) {
+                within(&method.rpc.input(), &mut loaded);
+            }
+        }
+        Schemas { contracts, printed: BTreeMap::from([("Error".into(), error())]), loaded }
     }
 
     pub(super) fn finish(self) -> BTreeMap<String, Value> {
@@ -24,7 +35,17 @@ impl<'c> Schemas<'c> {
     }
 
     pub(super) fn comment(&self, field: &FieldDescriptor) -> &'c str {
-        self.contracts.comment(field.parent_message().parent_file().name(), field.path())
+        self.contracts.comment_of(field)
+    }
+
+    /// Whether a request without the field is refused.
+    pub(super) fn required(&self, field: &FieldDescriptor) -> bool {
+        Behavior::of(field).required() || self.said(field).required(field)
+    }
+
+    fn said(&self, field: &FieldDescriptor) -> Said<'c> {
+        let loaded = self.loaded.contains(field.parent_message().full_name());
+        Said::read(self.comment(field), loaded && !Behavior::of(field).output_only())
     }
 
     /// A reference to a message, which is printed at its first mention.
@@ -40,6 +61,15 @@ impl<'c> Schemas<'c> {
             self.printed.insert(name.clone(), schema);
         }
         json!({ "$ref": format!("#/components/schemas/{name}") })
+    }
+
+    /// A resource as the body of an update, which names what it changes: nothing of it has to be there.
+    pub(super) fn change(&mut self, message: &MessageDescriptor) -> Value {
+        let mut schema = self.message(message, |_| false);
+        if let Some(schema) = schema.as_object_mut() {
+            schema.remove("required");
+        }
+        schema
     }
 
     /// A request that is the body, without what its path holds.
@@ -80,7 +110,11 @@ impl<'c> Schemas<'c> {
             }
             Kind::Float | Kind::Double => json!({ "type": "number", "format": "double" }),
         };
-        if field.is_list() { json!({ "type": "array", "items": one }) } else { one }
+        let mut schema =
+            if field.is_list() { json!({ "type": "array", "items": one }) } else { one };
+        let required = Behavior::of(field).required();
+        self.said(field).narrow(field, required, &mut schema);
+        schema
     }
 
     fn message(
@@ -100,7 +134,7 @@ impl<'c> Schemas<'c> {
             if behavior.input_only() {
                 schema["writeOnly"] = true.into();
             }
-            if behavior.required() {
+            if self.required(&field) {
                 required.push(field.json_name().to_owned());
             }
             properties.insert(field.json_name().to_owned(), schema);
@@ -115,6 +149,19 @@ impl<'c> Schemas<'c> {
         if !required.is_empty() {
             schema["required"] = required.into();
         }
+        let groups: Vec<_> = message
+            .oneofs()
+            .filter(|group| !group.is_synthetic())
+            .map(|group| {
+                let comment = self.contracts.comment(message.parent_file().name(), group.path());
+                let fields: Vec<_> = group.fields().collect();
+                let names: Vec<_> = fields.iter().map(FieldDescriptor::json_name).collect();
+                said::one_of(&names, comment.starts_with("Exactly one"))
+            })
+            .collect();
+        if !groups.is_empty() {
+            schema["allOf"] = groups.into();
+        }
         schema
     }
 
@@ -122,13 +169,20 @@ impl<'c> Schemas<'c> {
         let name = names.full_name().to_owned();
         if !self.printed.contains_key(&name) {
             let file = names.parent_file();
-            let meanings = names.values().map(|value| {
-                let meaning = self.contracts.comment(file.name(), value.path());
-                format!("\n- `{}`: {meaning}", value.name())
-            });
+            let meaning =
+                |value: &EnumValueDescriptor| self.contracts.comment(file.name(), value.path());
+            let meanings =
+                names.values().map(|value| format!("\n- `{}`: {}", value.name(), meaning(&value)));
             let comment = self.contracts.comment(file.name(), names.path());
             let description = format!("{comment}{}", meanings.collect::<String>());
-            let values: Vec<_> = names.values().map(|value| value.name().to_owned()).collect();
+            // What stands for nothing said is left out of answers, and where it says so refused in requests.
+            let values: Vec<_> = names
+                .values()
+                .filter(|value| {
+                    value.number() != 0 || !meaning(value).contains("refused in requests")
+                })
+                .map(|value| value.name().to_owned())
+                .collect();
             let schema = json!({ "type": "string", "enum": values, "description": description });
             self.printed.insert(name.clone(), schema);
         }
@@ -160,6 +214,16 @@ fn well_known(message: &MessageDescriptor) -> Option<Value> {
         "FloatValue" | "DoubleValue" => json!({ "type": "number" }),
         _ => return None,
     })
+}
+
+fn within(message: &MessageDescriptor, seen: &mut HashSet<String>) {
+    if seen.insert(message.full_name().to_owned()) {
+        for field in message.fields() {
+            if let Kind::Message(inner) = field.kind() {
+                within(&inner, seen);
+            }
+        }
+    }
 }
 
 /// What `refusal` prints.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use caseward_api::DESCRIPTORS;
-use caseward_gateway::Settings;
+use caseward_gateway::{Settings, Shown};
 use http::{Request, StatusCode};
 use prost_reflect::DescriptorPool;
 use serde_json::Value;
@@ -62,6 +62,49 @@ async fn openapi_holds_every_call_and_every_reference_resolves() {
     assert_eq!(patient["properties"]["createTime"]["format"], "date-time");
 }
 
+#[tokio::test]
+async fn openapi_holds_requests_to_what_the_comments_say() {
+    let (_, openapi) = Door::open().get("/openapi.json").await;
+    // No wildcard takes anything: each is an id, or the subject of somebody.
+    for (path, operations) in openapi["paths"].as_object().unwrap() {
+        for operation in operations.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().unwrap() {
+                if parameter["in"] == "path" {
+                    let pattern = parameter["schema"]["pattern"].as_str().unwrap();
+                    let free = parameter["name"] == "subject";
+                    assert_eq!(pattern == "^([^/]+)$", free, "{path}: {parameter}");
+                }
+            }
+        }
+    }
+    let paths = &openapi["paths"];
+    assert!(paths["/v1/inboxes/{subject}/items"].is_object());
+    let queue = &paths["/v1/patients/{patient}/emergencyAccesses"]["get"]["parameters"][0];
+    assert!(queue["schema"]["pattern"].as_str().unwrap().ends_with("|-)$"), "{queue}");
+
+    let schema = |name: &str| openapi["components"]["schemas"][name].clone();
+    let names = &schema("caseward.patient.v1.Patient")["properties"]["names"];
+    assert_eq!((&names["minItems"], &names["maxItems"]), (&1.into(), &20.into()));
+    let loaded = &schema("caseward.patient.v1.IngestPatientsRequest")["properties"]["patients"];
+    assert_eq!((&loaded["minItems"], &loaded["maxItems"]), (&1.into(), &200.into()));
+    let name = schema("caseward.type.v1.HumanName");
+    let given = &name["properties"]["given"];
+    assert_eq!((&given["maxItems"], &given["items"]["maxLength"]), (&10.into(), &100.into()));
+    let date = schema("caseward.type.v1.Date");
+    assert_eq!(date["required"], serde_json::json!(["year"]));
+    assert_eq!(date["properties"]["day"]["maximum"], 31);
+    let recipient = schema("caseward.notification.v1.Recipient");
+    assert_eq!(recipient["allOf"][0]["oneOf"].as_array().unwrap().len(), 3);
+
+    let pages = openapi["paths"]["/v1/patients"]["get"]["parameters"].as_array().unwrap();
+    let size = pages.iter().find(|it| it["name"] == "pageSize").unwrap();
+    assert_eq!(size["schema"]["minimum"], 0);
+    // An update changes what it names; a new patient has a name.
+    let body = &paths["/v1/patients/{patient}"]["patch"]["requestBody"]["content"];
+    let body = &body["application/json"]["schema"];
+    assert!(body["properties"]["names"].is_object() && body["required"].is_null(), "{body}");
+}
+
 fn resolve(root: &Value, at: &Value) {
     match at {
         Value::Object(object) => {
@@ -116,31 +159,54 @@ async fn a_service_that_comes_back_is_seen_within_a_second() {
     assert_eq!(door.get("/readyz").await.0, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn reflection_lists_what_answers_and_can_be_off() {
-    let ask = async |door: &Door| {
-        let mut client = ServerReflectionClient::new(door.router.clone());
-        let req = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::ListServices(String::new())),
-        };
-        let mut replies =
-            client.server_reflection_info(futures_util::stream::iter([req])).await?.into_inner();
-        Ok::<_, tonic::Status>(replies.message().await?.unwrap().message_response.unwrap())
+async fn reflected(door: &Door) -> Result<MessageResponse, tonic::Status> {
+    let mut client = ServerReflectionClient::new(door.router.clone());
+    let req = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let door = Door::open();
-    let MessageResponse::ListServicesResponse(list) = ask(&door).await.unwrap() else {
+    let mut replies =
+        client.server_reflection_info(futures_util::stream::iter([req])).await?.into_inner();
+    Ok(replies.message().await?.unwrap().message_response.unwrap())
+}
+
+#[tokio::test]
+async fn reflection_lists_what_answers() {
+    let MessageResponse::ListServicesResponse(list) = reflected(&Door::open()).await.unwrap()
+    else {
         panic!("another answer")
     };
     let names: BTreeSet<_> = list.service.into_iter().map(|service| service.name).collect();
     for name in [PATIENTS, CASES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
         assert!(names.contains(name), "{name} is not in {names:?}");
     }
-    let peer = Peer::default();
-    let settings = Settings { reflection: false, ..Settings::default() };
-    let router = caseward_gateway::routes(peer.owns_all(), &settings).unwrap();
-    let refused = ask(&Door { router, peer }).await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn off_loopback_no_contract_is_told_unless_the_settings_say_so() {
+    let told = async |listen: &str, reflection, openapi| {
+        let peer = Peer::default();
+        let settings =
+            Settings { listen: listen.into(), reflection, openapi, ..Settings::default() };
+        let router = caseward_gateway::routes(peer.owns_all(), &settings).unwrap();
+        let door = Door { router, peer };
+        let (status, _) = door.get("/openapi.json").await;
+        let linked = door.get("/").await.1["links"].get("openapi").is_some();
+        assert_eq!(status, if linked { StatusCode::OK } else { StatusCode::NOT_FOUND });
+        let reflected = reflected(&door).await.map_err(|status| status.code());
+        assert!(matches!(reflected, Ok(_) | Err(tonic::Code::Unimplemented)), "{reflected:?}");
+        (reflected.is_ok(), linked)
+    };
+    let Settings { reflection, openapi, .. } = Settings::default();
+    for here in ["127.0.0.1:8080", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
+        assert_eq!(told(here, reflection, openapi).await, (true, true), "{here}");
+    }
+    for elsewhere in ["0.0.0.0:8080", "[::]:8080", "10.0.0.7:8080", "nonsense"] {
+        assert_eq!(told(elsewhere, reflection, openapi).await, (false, false), "{elsewhere}");
+    }
+    assert_eq!(told("0.0.0.0:8080", Shown::Always, Shown::Never).await, (true, false));
+    assert_eq!(told("0.0.0.0:8080", Shown::Never, Shown::Always).await, (false, true));
+    assert_eq!(told("127.0.0.1:8080", Shown::Never, Shown::Always).await, (false, true));
 }
 
 #[tokio::test]

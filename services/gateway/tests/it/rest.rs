@@ -112,6 +112,24 @@ async fn every_wrong_field_is_named_and_no_value_repeated() {
 }
 
 #[tokio::test]
+async fn who_shows_no_token_is_not_told_what_is_wrong_with_the_body() {
+    let door = Door::open();
+    for authorization in
+        [None, Some("Bearer "), Some("Basic dDp0"), Some("bearer t"), Some("Bearer a b")]
+    {
+        let req = Request::post("/v1/patients").header("content-type", "text/plain");
+        let req = match authorization {
+            Some(value) => req.header("authorization", value),
+            None => req,
+        };
+        let reply = door.raw(req.body(Body::from("{")).unwrap()).await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "{authorization:?}");
+        assert_eq!(reply.headers()["www-authenticate"], "Bearer");
+    }
+    assert_eq!(door.peer.calls(), 0);
+}
+
+#[tokio::test]
 async fn what_is_not_json_says_where() {
     let door = Door::open();
     for body in [
@@ -138,7 +156,7 @@ async fn what_is_not_json_says_where() {
 async fn bodies_have_a_type_and_a_limit() {
     let door = Door::open();
     let post = |kind: Option<&str>, body: Vec<u8>| {
-        let mut req = Request::post("/v1/patients");
+        let mut req = Request::post("/v1/patients").header("authorization", "Bearer t");
         if let Some(kind) = kind {
             req = req.header("content-type", kind);
         }
@@ -159,7 +177,8 @@ async fn bodies_have_a_type_and_a_limit() {
 async fn methods_and_paths_that_are_not_there() {
     let door = Door::open();
     let ask = |verb: Method, path: &str| {
-        door.raw(Request::builder().method(verb).uri(path).body(Body::empty()).unwrap())
+        let req = Request::builder().method(verb).uri(path).header("authorization", "Bearer t");
+        door.raw(req.body(Body::empty()).unwrap())
     };
     let reply = ask(Method::DELETE, PATIENT).await;
     assert_eq!(
@@ -220,7 +239,10 @@ async fn errors_keep_their_details() {
     let (status, _) = door.get("/v1/patients/unknown").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 
-    let ask = |path: &str| door.raw(Request::get(path).body(Body::empty()).unwrap());
+    let ask = |path: &str| {
+        let req = Request::get(path).header("authorization", "Bearer t");
+        door.raw(req.body(Body::empty()).unwrap())
+    };
     let busy = ask("/v1/patients/busy").await;
     assert_eq!(
         (busy.status(), &busy.headers()["retry-after"]),
@@ -238,8 +260,8 @@ async fn errors_keep_their_details() {
 async fn a_caller_says_how_long_it_waits() {
     let door = Door::open();
     let ask = async |name: &str, value: &str| {
-        let req = Request::get(PATIENT).header(name, value).body(Body::empty()).unwrap();
-        door.raw(req).await.status()
+        let req = Request::get(PATIENT).header("authorization", "Bearer t").header(name, value);
+        door.raw(req.body(Body::empty()).unwrap()).await.status()
     };
     assert_eq!(ask("x-request-timeout", "2.5").await, StatusCode::OK);
     assert_eq!(door.peer.last().1["grpc-timeout"], "2500m");
@@ -260,8 +282,8 @@ async fn a_stream_is_lines_each_sent_as_it_comes() {
     *door.peer.entries.lock().unwrap() = Some(receiver);
     let entry = |name: &str| TimelineEntry { resource: name.into(), ..Default::default() };
     entries.send(Ok(entry("one"))).unwrap();
-    let req = Request::get("/v1/cases/7:watch?resumeToken=t").body(Body::empty()).unwrap();
-    let reply = door.raw(req).await;
+    let req = Request::get("/v1/cases/7:watch?resumeToken=t").header("authorization", "Bearer t");
+    let reply = door.raw(req.body(Body::empty()).unwrap()).await;
     assert_eq!(reply.headers()["content-type"], "application/x-ndjson");
     assert!(!door.peer.last().1.contains_key("grpc-timeout"));
 

@@ -54,7 +54,8 @@ impl Wire {
     /// One request as HTTP/1.1, and the whole answer.
     async fn http(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.door).await.unwrap();
-        let request = format!("{request}\r\nhost: caseward\r\nconnection: close\r\n\r\n");
+        let headers = "host: caseward\r\nauthorization: Bearer t\r\nconnection: close";
+        let request = format!("{request}\r\n{headers}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.unwrap();
