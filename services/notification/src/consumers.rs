@@ -11,7 +11,7 @@ use crate::{
     NAME,
     delivery::Delivery,
     message::{self, Column, Entity, Model},
-    notice::{self, Cancels, Notice, Told},
+    notice::{self, Notice, Told, Waiting},
     shipped,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn notices(delivery: Arc<Delivery>) -> Consumer {
 
 /// Drafts a message to each recipient. One event tells one person one thing once, however often it comes.
 async fn raise(event: Event, notice: Notice, tx: Tx) -> Result<()> {
-    cancel(&tx, &notice).await?;
+    see_to(&tx, &notice).await?;
     for Told { key, recipients } in &notice.told {
         let Some(template) = shipped::in_use(&tx, key).await? else { continue };
         for recipient in recipients {
@@ -56,18 +56,19 @@ async fn raise(event: Event, notice: Notice, tx: Tx) -> Result<()> {
     Ok(())
 }
 
-async fn cancel(tx: &Tx, notice: &Notice) -> Result<()> {
-    let (which, reason) = match notice.cancels {
+async fn see_to(tx: &Tx, notice: &Notice) -> Result<()> {
+    let to_patient = || {
+        Condition::any()
+            .add(Column::Recipient.eq(&notice.patient))
+            .add(Column::Recipient.starts_with(format!("{}/", notice.patient)))
+    };
+    let (which, reason) = match notice.waiting {
         None => return Ok(()),
-        Some(Cancels::Case) => {
+        Some(Waiting::Reconsider) => return message::look_again(tx, to_patient()).await,
+        Some(Waiting::ParticipationEnded) => (to_patient(), "CONSENT_REVOKED"),
+        Some(Waiting::CaseEnded) => {
             let case = message::CaseName::parse("case", &notice.case)?;
             (Condition::all().add(Column::CaseId.eq(case)), "CASE_CLOSED")
-        }
-        Some(Cancels::Patient) => {
-            let named = Condition::any()
-                .add(Column::Recipient.eq(&notice.patient))
-                .add(Column::Recipient.starts_with(format!("{}/", notice.patient)));
-            (Condition::all().add(named), "CONSENT_REVOKED")
         }
     };
     for row in message::waiting(tx, which).await? {

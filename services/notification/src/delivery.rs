@@ -12,7 +12,7 @@ use caseward_server::telemetry;
 use caseward_store::{Resource, Store, Tx, timer};
 use sea_orm::entity::prelude::*;
 use tokio::sync::Notify;
-use tracing::{Instrument, Span, info, info_span, warn};
+use tracing::{Instrument, Span, info, warn};
 
 use crate::{
     channel::Channel,
@@ -108,12 +108,17 @@ impl Delivery {
         if row.expires_at <= ctx.now() {
             return self.change(ctx, row, |tx, row| row.enter(tx, State::Expired, "")).await;
         }
+        // Looked at before its time, because what allowed it may have ended: nothing else is decided yet.
+        let early = (row.due_at > ctx.now()).then_some(row.due_at);
         let named = template::get(&scope, row.template).await?;
         let template = match named.state {
             template::State::Approved => Some(named),
             _ => template::in_use(&scope, &row.template_key).await?,
         };
         let Some(template) = template else {
+            if let Some(due) = early {
+                return self.wait(ctx, row, due).await;
+            }
             return self.suppress(ctx, row, Suppression::TemplateNotApproved).await;
         };
         row.template = template.id;
@@ -121,6 +126,11 @@ impl Delivery {
         let verdict =
             judge::judge(&scope, &self.settings, self.mailer.is_some(), &row, &template, &person)
                 .await?;
+        if let Some(due) = early
+            && !matches!(verdict, Verdict::Suppress(why) if judge::is_withdrawn(why))
+        {
+            return self.wait(ctx, row, due).await;
+        }
         match verdict {
             Verdict::Suppress(why) => self.suppress(ctx, row, why).await,
             Verdict::Hold(until) => self.hold(ctx, row, until).await,
@@ -252,8 +262,7 @@ impl Delivery {
                 Ok(address) => {
                     let to = lettre::message::Mailbox::new(None, address);
                     let (subject, body) = (said.subject.clone(), said.body.clone());
-                    let span = info_span!("mail", otel.name = "send email", otel.kind = "client", message = %id);
-                    mailer.send(Letter { id, to, subject, body }).instrument(span).await
+                    mailer.send(Letter { id, to, subject, body }).await
                 }
             }
         };

@@ -54,10 +54,12 @@ pub(crate) async fn judge<'a>(
             failed = true;
             continue;
         }
-        let allowed = if channel.disturbs() && is_over(scope, settings, row).await? {
-            Err(Suppression::CapReached)
-        } else {
-            allowed(has_mail, row, template, person, channel, now)
+        // Whether they want to hear is said before whether they heard enough.
+        let allowed = match allowed(has_mail, row, template, person, channel, now) {
+            Ok(_) if channel.disturbs() && is_over(scope, settings, row).await? => {
+                Err(Suppression::CapReached)
+            }
+            allowed => allowed,
         };
         match allowed {
             // What is more telling than a missing address is said.
@@ -76,6 +78,22 @@ pub(crate) async fn judge<'a>(
         }
     }
     Ok(if failed { Verdict::Fail } else { Verdict::Suppress(refused) })
+}
+
+/// Whether somebody, or death, ended what allowed it: no time to come makes it right again.
+pub(crate) fn is_withdrawn(why: Suppression) -> bool {
+    match why {
+        Suppression::OptedOut
+        | Suppression::NoConsent
+        | Suppression::OutOfScope
+        | Suppression::Deceased => true,
+        Suppression::Unspecified
+        | Suppression::Duplicate
+        | Suppression::CapReached
+        | Suppression::PhiNotAllowed
+        | Suppression::NoAddress
+        | Suppression::TemplateNotApproved => false,
+    }
 }
 
 /// The channels in the order they are tried.

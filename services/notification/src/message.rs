@@ -390,6 +390,14 @@ pub(crate) async fn withdraw(tx: &Tx, mut row: Model, reason: &str) -> Result<Mo
     Ok(row)
 }
 
+/// Has those that wait looked at now, of those that `which` names: what allowed them may have ended.
+pub(crate) async fn look_again(tx: &Tx, which: Condition) -> Result<()> {
+    for row in waiting(tx, which).await? {
+        timer::set(tx, DUE, row.id.uuid(), tx.ctx.now()).await?;
+    }
+    Ok(())
+}
+
 /// The messages that wait, of those that `which` names.
 pub(crate) async fn waiting(scope: &Scope, which: Condition) -> Result<Vec<Model>> {
     let select = Entity::of(&scope.ctx)

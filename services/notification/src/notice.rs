@@ -5,7 +5,10 @@ use caseward_api::{
         CriticalItemRaised, HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated,
         TaskAssigned, TaskOverdue, case::CloseReason,
     },
-    patient::v1::{ConsentRevoked, EmergencyAccessGranted, caregiver_scope::Topic, consent},
+    patient::v1::{
+        CaregiverScopeRevoked, ConsentActivated, ConsentChanged, ConsentExpired, ConsentRevoked,
+        EmergencyAccessGranted, PatientUpdated, PreferenceUpdated, caregiver_scope::Topic, consent,
+    },
 };
 use caseward_core::{Ctx, Result};
 use caseward_events::Event;
@@ -19,8 +22,8 @@ pub(crate) struct Notice {
     pub(crate) patient: String,
     pub(crate) case: String,
     pub(crate) told: Vec<Told>,
-    /// What waits is cancelled first.
-    pub(crate) cancels: Option<Cancels>,
+    /// What waits is seen to first.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// One thing that is told, to all who are to hear it.
@@ -31,17 +34,19 @@ pub(crate) struct Told {
     pub(crate) recipients: Vec<Recipient>,
 }
 
-/// Which waiting messages have lost their cause.
+/// What becomes of messages that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cancels {
-    /// Those about the case.
-    Case,
-    /// Those to the patient and to those close to them.
-    Patient,
+pub(crate) enum Waiting {
+    /// Those about the case have lost their cause.
+    CaseEnded,
+    /// Those to the patient and to those close to them have lost their cause.
+    ParticipationEnded,
+    /// Those to the patient and to those close to them may be forbidden now.
+    Reconsider,
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 13] {
+pub(crate) fn subjects() -> [String; 19] {
     [
         CaseEnrolled::full_name(),
         CaseReturnedFromWaitlist::full_name(),
@@ -54,7 +59,13 @@ pub(crate) fn subjects() -> [String; 13] {
         CriticalItemRaised::full_name(),
         PlanActivated::full_name(),
         CaseClosed::full_name(),
+        ConsentActivated::full_name(),
+        ConsentChanged::full_name(),
+        ConsentExpired::full_name(),
         ConsentRevoked::full_name(),
+        CaregiverScopeRevoked::full_name(),
+        PreferenceUpdated::full_name(),
+        PatientUpdated::full_name(),
         EmergencyAccessGranted::full_name(),
     ]
 }
@@ -109,13 +120,45 @@ fn meaning(event: &Event) -> Result<Notice> {
     if let Some(closed) = event.decode()? {
         return Ok(case_closed(closed));
     }
-    if let Some(ConsentRevoked { patient, r#type, .. }) = event.decode()? {
-        let ends = [consent::Type::Messaging, consent::Type::Participation].map(i32::from);
-        let cancels = ends.contains(&r#type).then_some(Cancels::Patient);
-        return Ok(Notice { patient, cancels, ..Notice::default() });
-    }
     if let Some(EmergencyAccessGranted { patient, .. }) = event.decode()? {
         return Ok(Notice::about(patient, String::new()).tell_patient(shipped::EMERGENCY_ACCESS));
+    }
+    permission(event)
+}
+
+/// What a change in what the patient allows means for what waits.
+fn permission(event: &Event) -> Result<Notice> {
+    let reconsider = |patient: String, matters: bool| {
+        let waiting = matters.then_some(Waiting::Reconsider);
+        Ok(Notice { patient, waiting, ..Notice::default() })
+    };
+    let messaging = |kind: i32| kind == i32::from(consent::Type::Messaging);
+    if let Some(ConsentRevoked { patient, r#type, .. }) = event.decode()? {
+        if r#type == i32::from(consent::Type::Participation) {
+            let waiting = Some(Waiting::ParticipationEnded);
+            return Ok(Notice { patient, waiting, ..Notice::default() });
+        }
+        return reconsider(patient, messaging(r#type));
+    }
+    if let Some(ConsentActivated { patient, r#type, .. }) = event.decode()? {
+        return reconsider(patient, messaging(r#type));
+    }
+    if let Some(ConsentExpired { patient, r#type, .. }) = event.decode()? {
+        return reconsider(patient, messaging(r#type));
+    }
+    if let Some(ConsentChanged { patient, r#type, .. }) = event.decode()? {
+        return reconsider(patient, messaging(r#type));
+    }
+    if let Some(CaregiverScopeRevoked { patient, .. }) = event.decode()? {
+        return reconsider(patient, true);
+    }
+    if let Some(PreferenceUpdated { patient, changed_fields, .. }) = event.decode()? {
+        let matters = changed_fields.iter().any(|field| field == "opted_out_channels");
+        return reconsider(patient, matters);
+    }
+    if let Some(PatientUpdated { patient, changed_fields, .. }) = event.decode()? {
+        let matters = changed_fields.iter().any(|field| field == "deceased");
+        return reconsider(patient, matters);
     }
     Ok(Notice::default())
 }
@@ -130,7 +173,7 @@ fn accountability_moved(moved: AccountabilityMoved) -> Notice {
 }
 
 fn case_closed(cp::CaseClosed { case, patient, close_reason, .. }: cp::CaseClosed) -> Notice {
-    let notice = Notice { cancels: Some(Cancels::Case), ..Notice::about(patient, case) };
+    let notice = Notice { waiting: Some(Waiting::CaseEnded), ..Notice::about(patient, case) };
     if close_reason == i32::from(CloseReason::Deceased) {
         return notice;
     }

@@ -6,10 +6,14 @@ use caseward_api::{
         CriticalItemRaised, HandoffDeclined, HandoffExpired, PlanActivated, TaskAssigned,
         TaskOverdue, case::CloseReason,
     },
-    notification::v1::{self as pb, message::State, recipient::Who},
+    notification::v1::{
+        self as pb, Channel,
+        message::{State, Suppression},
+        recipient::Who,
+    },
     patient::v1::{
-        self as patient, CaregiverScope, ConsentRevoked, EmergencyAccessGranted, RelatedPerson,
-        caregiver_scope::Topic, consent,
+        self as patient, CaregiverScope, ConsentRevoked, EmergencyAccessGranted, PatientUpdated,
+        PreferenceUpdated, RelatedPerson, caregiver_scope::Topic, consent,
     },
 };
 use caseward_core::Time;
@@ -96,6 +100,7 @@ async fn a_patient_hears_at_once_that_somebody_opened_their_record_in_an_emergen
         let told = suite.all().await;
         let [message] = &told[..] else { panic!("{told:?}") };
         assert_eq!((&message.patient, &message.case[..]), (&patient, ""));
+        assert_eq!(message.state(), State::Sent, "{:?}", message.attempts);
         let mails = suite.smtp.mails();
         assert_eq!(mails[0].to, ["pat@example.org"]);
         let subject = mails[0].header("Subject").unwrap();
@@ -272,7 +277,7 @@ async fn what_lost_its_cause_is_not_sent() {
         tell(&suite, &case, plan).await;
         let revoked = ConsentRevoked {
             patient: patient.clone(),
-            r#type: consent::Type::Messaging.into(),
+            r#type: consent::Type::Participation.into(),
             ..Default::default()
         };
         tell(&suite, &patient, revoked).await;
@@ -280,6 +285,77 @@ async fn what_lost_its_cause_is_not_sent() {
         let states: Vec<State> = suite.all().await.iter().map(|message| message.state()).collect();
         assert_eq!(states, [State::Cancelled; 2]);
         assert!(suite.smtp.mails().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_any_more_is_stopped_at_once_and_the_rest_keeps_its_time() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let later = Some((suite.process.clock.now() + time::Duration::days(3)).into());
+        let mut waiting = vec![];
+        for _ in 0..4 {
+            let patient = suite.patients.add(|_| {});
+            let to = || Who::Patient(patient.clone());
+            let held = suite.told(to(), &[Channel::Email]).await;
+            assert_eq!(held.state(), State::Scheduled, "it is night");
+            let with = |message: &mut pb::Message| {
+                message.due_time = later;
+                message.expire_time = None;
+                message.purpose = "visit".to_owned();
+            };
+            let planned = suite.send_with(to(), &[Channel::Email], with).await;
+            waiting.push((patient, [held.name, planned.name]));
+        }
+        let [silent, revoked, dead, other] = &waiting[..] else { panic!("four patients") };
+
+        let opt_out = patient::Channel::Email.into();
+        suite.patients.change(&silent.0, |known| known.preference.opted_out_channels.push(opt_out));
+        let preference = PreferenceUpdated {
+            patient: silent.0.clone(),
+            changed_fields: vec!["opted_out_channels".to_owned()],
+            ..Default::default()
+        };
+        tell(&suite, &silent.0, preference.clone()).await;
+        suite.patients.change(&revoked.0, |known| known.consents.clear());
+        let consent = ConsentRevoked {
+            patient: revoked.0.clone(),
+            r#type: consent::Type::Messaging.into(),
+            ..Default::default()
+        };
+        tell(&suite, &revoked.0, consent).await;
+        suite.patients.change(&dead.0, |known| known.patient.deceased = true);
+        let died = PatientUpdated {
+            patient: dead.0.clone(),
+            changed_fields: vec!["deceased".to_owned()],
+            ..Default::default()
+        };
+        tell(&suite, &dead.0, died).await;
+        let preference = PreferenceUpdated { patient: other.0.clone(), ..preference };
+        tell(&suite, &other.0, preference).await;
+
+        for ((_, names), why) in [
+            (silent, Suppression::OptedOut),
+            (revoked, Suppression::NoConsent),
+            (dead, Suppression::Deceased),
+        ] {
+            for name in names {
+                let message = suite.get(name).await;
+                assert_eq!(
+                    (message.state(), message.suppression()),
+                    (State::Suppressed, why),
+                    "nobody waits until its time to stop it"
+                );
+            }
+        }
+        let [held, planned] = &other.1;
+        assert_eq!(suite.get(held).await.state(), State::Scheduled);
+        assert_eq!(suite.get(planned).await.state(), State::Drafted);
+        assert!(suite.smtp.mails().is_empty(), "looking again disturbs nobody");
+        suite.until("2026-01-06T13:00:00Z").await;
+        assert_eq!((suite.get(held).await.state(), suite.smtp.mails().len()), (State::Sent, 1));
+        assert_eq!(suite.get(planned).await.state(), State::Drafted);
     }
 }
 
