@@ -270,7 +270,7 @@ async fn finish(tx: &Tx, row: &mut Model, at: Time, along: &Along) -> Result<()>
     let reason = if along.waiver.is_empty() { &along.reason } else { &along.waiver };
     let why = if reason.is_empty() { "the case ended" } else { reason };
     care_plan::revoke_all(tx, row, why).await?;
-    task::cancel_all(tx, row, why).await?;
+    task::cancel_all(tx, row, &row.id.to_string(), why).await?;
     handoff::overtake(tx, row.id, why).await?;
     accountability::end(tx, row, at).await?;
     row.closed_at.get_or_insert(at);

@@ -7,6 +7,7 @@ mod assessment_step;
 mod care_plan;
 mod case;
 mod case_step;
+mod consumers;
 mod evaluation;
 pub mod fill;
 mod form;
@@ -77,6 +78,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         .with(AssessmentServiceServer::new(assessments))
         .with(IngestServiceServer::new(ingest))
         .consume(relation::consumer("care-plan.relations", NAME))
+        .consume(consumers::unreached())
+        .consume(consumers::deaths(process.peer("patient"), process.identity()))
         .on_timer(Handler::new(handoff::EXPIRY, |timer, tx| async move {
             handoff::fire_expiry(&tx, timer.subject.into()).await
         }))

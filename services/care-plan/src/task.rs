@@ -571,10 +571,10 @@ pub async fn cancel_caused(
     Ok(())
 }
 
-/// Cancels every open task of a case that closed.
-pub async fn cancel_all(tx: &Tx, case: &case::Model, reason: &str) -> Result<()> {
-    for row in open_of(tx, case.id).await? {
-        cancel(tx, case, row, case.id.to_string(), reason).await?;
+/// Cancels every open task of a case, because of `cause`; what that raised itself stays.
+pub async fn cancel_all(tx: &Tx, case: &case::Model, cause: &str, reason: &str) -> Result<()> {
+    for row in open_of(tx, case.id).await?.into_iter().filter(|row| row.cause != cause) {
+        cancel(tx, case, row, cause.to_owned(), reason).await?;
     }
     Ok(())
 }

@@ -1,9 +1,16 @@
 //! Tasks are claimed once, come due, and wait while their case is paused.
-use caseward_api::careplan::v1::{self as pb, case::State as Case, task::State};
+use caseward_api::{
+    careplan::v1::{self as pb, case::State as Case, task::State},
+    notification::v1::MessageHardFailed,
+};
 use time::Duration;
 use tonic::Code;
+use uuid::Uuid;
 
-use crate::{walk::Verb, world::worlds};
+use crate::{
+    walk::Verb,
+    world::{patient, worlds},
+};
 
 fn task(title: &str) -> Option<pb::Task> {
     Some(pb::Task { title: title.to_owned(), ..Default::default() })
@@ -145,5 +152,39 @@ async fn a_task_that_somebody_said_no_to_waits_in_the_pool_with_the_reason() {
         let history = sam.cases.list_transitions(history).await.unwrap().into_inner().transitions;
         let states: Vec<_> = history.iter().map(|one| one.to_state.as_str()).collect();
         assert_eq!(states, ["REQUESTED", "REJECTED", "READY"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_reached_nobody_has_somebody_make_contact_in_person_the_next_day() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let failed = |patient: &str, case: &str| MessageHardFailed {
+            message: format!("messages/{}", Uuid::now_v7()),
+            patient: patient.to_owned(),
+            case: case.to_owned(),
+            purpose: "plan-activated".to_owned(),
+            ..Default::default()
+        };
+        let of_case = failed(&case.patient, &case.name);
+        let of_none = failed(&case.patient, "");
+        let of_stranger = failed(&patient(), "");
+        for event in [of_stranger, of_case.clone(), of_none.clone()] {
+            world.tell(event).await;
+        }
+        let request = pb::ListTasksRequest { parent: case.name, ..Default::default() };
+        let tasks = ana.tasks.list_tasks(request).await.unwrap().into_inner().tasks;
+        let causes: Vec<&str> = tasks.iter().map(|task| task.cause.as_str()).collect();
+        assert_eq!(
+            causes,
+            [&of_case.message, &of_none.message],
+            "and none for whom nobody looks after"
+        );
+        for task in &tasks {
+            assert_eq!((task.owner.as_str(), task.state()), ("ana", State::Accepted));
+            assert_eq!(task.due_time, Some((world.now() + Duration::days(1)).into()));
+            assert!(task.description.contains("plan-activated"));
+        }
     }
 }
