@@ -12,6 +12,7 @@ use lettre::{
         client::{Certificate, Tls as ClientTls, TlsParameters},
     },
 };
+use tracing::{Instrument, Span, field::Empty, info_span};
 use uuid::Uuid;
 
 use crate::settings::{Smtp, Tls};
@@ -31,6 +32,8 @@ pub(crate) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     at_most: Duration,
+    host: String,
+    port: u16,
 }
 
 impl Mailer {
@@ -66,11 +69,37 @@ impl Mailer {
             let (user, password) = (settings.username.clone(), settings.password.clone());
             transport = transport.credentials(Credentials::new(user, password));
         }
-        Ok(Some(Mailer { transport: transport.build(), from, at_most }))
+        let (transport, host, port) = (transport.build(), settings.host.clone(), settings.port);
+        Ok(Some(Mailer { transport, from, at_most, host, port }))
     }
 
     /// Sends `letter`. Its Message-ID is the same on every attempt, so that one sent twice shows.
     pub(crate) async fn send(&self, letter: Letter) -> Outcome {
+        let span = self.span(letter.id);
+        let outcome = self.hand_over(letter).instrument(span.clone()).await;
+        if outcome != Outcome::Accepted {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", outcome.as_str_name());
+        }
+        outcome
+    }
+
+    /// The span of one attempt. Neither to whom it goes nor what it says is part of it.
+    fn span(&self, message: Uuid) -> Span {
+        info_span!(
+            "mail",
+            otel.name = "send email",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            "error.type" = Empty,
+            "network.protocol.name" = "smtp",
+            "server.address" = self.host,
+            "server.port" = self.port,
+            "messaging.message.id" = %message,
+        )
+    }
+
+    async fn hand_over(&self, letter: Letter) -> Outcome {
         let domain = self.from.email.domain();
         let message = Message::builder()
             .message_id(Some(format!("<{}@{domain}>", letter.id)))

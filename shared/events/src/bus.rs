@@ -4,8 +4,9 @@ use std::time::Duration;
 use anyhow::bail;
 use caseward_core::{Clock, Result};
 use caseward_store::Store;
+use tracing::Instrument;
 
-use crate::{Consumer, Event, Subscription, jetstream, local, subscription::Progress};
+use crate::{Consumer, Event, Subscription, jetstream, local, subscription::Progress, trace};
 
 /// What carries events. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,9 +52,30 @@ impl Bus {
     }
 
     pub(crate) async fn publish(&self, event: &Event) -> Progress {
+        let span = trace::publish(self.system(), event);
+        if span.is_none() {
+            return self.hand_over(event).await;
+        }
+        let event = Event { trace: trace::carry(&span, &event.trace), ..event.clone() };
+        let progress = self.hand_over(&event).instrument(span.clone()).await;
+        if progress != Progress::Done {
+            span.record("otel.status_code", "ERROR");
+        }
+        progress
+    }
+
+    async fn hand_over(&self, event: &Event) -> Progress {
         match self {
             Bus::Local(bus) => bus.publish(event).await,
             Bus::JetStream(bus) => bus.publish(event).await,
+        }
+    }
+
+    /// Its name in traces (OpenTelemetry `messaging.system`).
+    pub(crate) fn system(&self) -> &'static str {
+        match self {
+            Bus::Local(_) => "local",
+            Bus::JetStream(_) => "nats",
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) consumer: Consumer,
     pub(crate) store: Store,
     clock: Clock,
+    /// The bus, as traces name it.
+    system: &'static str,
     /// The failures of events that are being tried. They start anew with the process.
     failures: Mutex<HashMap<Uuid, u32>>,
 }
@@ -50,7 +52,8 @@ pub(crate) enum Progress {
 impl Subscription {
     pub(crate) fn new(bus: Bus, store: Store, clock: Clock, consumer: Consumer) -> Self {
         let failures = Mutex::default();
-        Subscription { inner: Arc::new(Inner { consumer, store, clock, failures }), bus }
+        let system = bus.system();
+        Subscription { inner: Arc::new(Inner { consumer, store, clock, system, failures }), bus }
     }
 
     /// The consumer.
@@ -124,7 +127,7 @@ impl Inner {
 
     /// Runs the handler in a transaction of its own, once in effect.
     async fn handle(&self, event: &Event) -> Result<()> {
-        let span = trace::consume(self.consumer.name, &event.subject, &event.trace);
+        let span = trace::consume(self.system, self.consumer.name, event);
         let ctx = self.ctx(event, trace::carry(&span, &event.trace));
         let whole = async {
             let asked = AssertUnwindSafe(self.consumer.prepare(ctx.clone(), event.clone()));

@@ -3,24 +3,56 @@ use opentelemetry::{
     Context, SpanId, TraceFlags, TraceId,
     trace::{SpanContext, TraceContextExt, TraceState},
 };
-use tracing::{Span, info_span};
+use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::Event;
 
 /// The target of spans that may begin within a process; every other exists only inside one.
 pub const ENTRY: &str = "caseward_entry";
 
-/// The span of `consumer` at work on an event of this `subject`, whose cause wrote `traceparent`.
-pub(crate) fn consume(consumer: &'static str, subject: &str, traceparent: &str) -> Span {
+/// The span of handing `event` to a bus of this `system`, below the call that caused it.
+pub(crate) fn publish(system: &'static str, event: &Event) -> Span {
+    below(&event.trace, || {
+        info_span!(
+            target: ENTRY,
+            "publish",
+            otel.name = format!("publish {}", event.subject),
+            otel.kind = "producer",
+            otel.status_code = Empty,
+            "messaging.system" = system,
+            "messaging.operation.type" = "send",
+            "messaging.operation.name" = "publish",
+            "messaging.destination.name" = event.subject,
+            "messaging.message.id" = %event.id,
+        )
+    })
+}
+
+/// The span of `consumer` at work on `event`, below its publishing.
+pub(crate) fn consume(system: &'static str, consumer: &'static str, event: &Event) -> Span {
+    below(&event.trace, || {
+        info_span!(
+            target: ENTRY,
+            "consume",
+            otel.name = format!("consume {}", event.subject),
+            otel.kind = "consumer",
+            "messaging.system" = system,
+            "messaging.operation.type" = "process",
+            "messaging.operation.name" = "consume",
+            "messaging.destination.name" = event.subject,
+            "messaging.consumer.group.name" = consumer,
+            "messaging.message.id" = %event.id,
+        )
+    })
+}
+
+/// The span that `make` makes, below the one that wrote `traceparent`; none where that one is not traced.
+fn below(traceparent: &str, make: impl FnOnce() -> Span) -> Span {
     let Some(cause) = read(traceparent).filter(SpanContext::is_sampled) else {
         return Span::none();
     };
-    let span = info_span!(
-        target: ENTRY,
-        "consume",
-        otel.name = format!("consume {subject}"),
-        otel.kind = "consumer",
-        consumer
-    );
+    let span = make();
     // Without telemetry there is no span to hang on.
     let _ = span.set_parent(Context::new().with_remote_span_context(cause));
     span
