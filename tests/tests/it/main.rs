@@ -7,4 +7,5 @@ mod data;
 mod import;
 mod layering;
 mod sight;
+mod told;
 mod trace;
