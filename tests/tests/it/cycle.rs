@@ -84,6 +84,70 @@ async fn whoever_becomes_accountable_sees_the_patient_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_enrolled_on_the_consent_they_gave_and_on_none_before_or_after() {
+    for suite in suites().await {
+        let sam = suite.caller("sam", &["supervisor"]);
+        let (mut people, mut cases) =
+            (sam.client(PatientServiceClient::new), sam.client(CaseServiceClient::new));
+        let patient = patient(&sam).await.name;
+        let case = care::Case {
+            patient: patient.clone(),
+            title: "Falls".to_owned(),
+            ..Default::default()
+        };
+        let request = care::CreateCaseRequest { case: Some(case), request_id: String::new() };
+        let care::Case { name, etag, .. } = cases.create_case(request).await.unwrap().into_inner();
+        let request = care::StartOutreachRequest { name, etag, ..Default::default() };
+        let case = cases.start_outreach(request).await.unwrap().into_inner();
+
+        let consent = people::Consent {
+            r#type: people::consent::Type::Participation.into(),
+            ..Default::default()
+        };
+        let request = people::CreateConsentRequest {
+            parent: patient,
+            consent: Some(consent),
+            ..Default::default()
+        };
+        let people::Consent { name, etag, .. } =
+            people.create_consent(request).await.unwrap().into_inner();
+        let request = people::ProposeConsentRequest { name, etag, ..Default::default() };
+        let consent = people.propose_consent(request).await.unwrap().into_inner();
+        let enrol = |case: &care::Case| care::EnrolCaseRequest {
+            name: case.name.clone(),
+            etag: case.etag.clone(),
+            consent: consent.name.clone(),
+            accountable: "ana".to_owned(),
+            ..Default::default()
+        };
+        let early = cases.enrol_case(enrol(&case)).await.unwrap_err();
+        assert_eq!(early.code(), Code::FailedPrecondition, "it was laid before them only");
+
+        let (name, etag) = (consent.name.clone(), consent.etag.clone());
+        let request = people::ActivateConsentRequest { name, etag, ..Default::default() };
+        let people::Consent { name, etag, .. } =
+            people.activate_consent(request).await.unwrap().into_inner();
+        let enrolled = cases.enrol_case(enrol(&case)).await.unwrap().into_inner();
+        assert_eq!(enrolled.state(), care::case::State::Assessing);
+        assert_eq!((enrolled.consent.as_str(), enrolled.accountable.as_str()), (&*name, "ana"));
+
+        let request = people::RevokeConsentRequest { name, etag, ..Default::default() };
+        people.revoke_consent(request).await.unwrap();
+        let case = care::Case {
+            patient: enrolled.patient,
+            title: "Again".to_owned(),
+            ..Default::default()
+        };
+        let request = care::CreateCaseRequest { case: Some(case), request_id: String::new() };
+        let care::Case { name, etag, .. } = cases.create_case(request).await.unwrap().into_inner();
+        let request = care::StartOutreachRequest { name, etag, ..Default::default() };
+        let case = cases.start_outreach(request).await.unwrap().into_inner();
+        let late = cases.enrol_case(enrol(&case)).await.unwrap_err();
+        assert_eq!(late.code(), Code::FailedPrecondition, "they took it back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_request_acts_once_and_is_answered_alike() {
     for suite in suites().await {
         let sam = suite.caller("sam", &["supervisor"]);
