@@ -103,7 +103,10 @@ fn operation(
     });
     let body = match &binding.body {
         Body::None => None,
-        Body::Whole => Some((schemas.whole(&rpc.input(), &binding.template), false)),
+        Body::Whole => {
+            let needed = schemas.needed(&rpc.input(), &binding.template);
+            Some((schemas.whole(&rpc.input(), &binding.template), needed))
+        }
         Body::Field(field) => {
             let patch = binding.verb == Verb::PATCH;
             field.kind().as_message().map(|message| {

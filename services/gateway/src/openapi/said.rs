@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 /// Exactly one spelling of an id names a resource, as in `caseward_core::id`.
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
+/// Text holds no controls but line ends and tabs, as in `caseward_core::check::text`.
+const PLAIN: &str = r"[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*";
+
 /// A field, and what is said of it.
 pub(super) struct Said<'c> {
     comment: &'c str,
@@ -109,8 +112,8 @@ impl<'c> Said<'c> {
         self.counts.iter().find_map(|Count { least, most, unit, of }| match *unit {
             "digits" => Some(format!("[0-9]{{{},{most}}}", least.unwrap_or(1))),
             "characters" => {
-                let alphabet = of.strip_prefix('`')?.strip_suffix('`')?;
-                Some(format!("[{alphabet}]*"))
+                let alphabet = of.strip_prefix('`').and_then(|of| of.strip_suffix('`'));
+                Some(alphabet.map_or(PLAIN.to_owned(), |alphabet| format!("[{alphabet}]*")))
             }
             _ => None,
         })

@@ -63,6 +63,13 @@ impl<'c> Schemas<'c> {
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
+    /// Whether a request that is the body holds anything that has to be there.
+    pub(super) fn needed(&self, message: &MessageDescriptor, template: &Template) -> bool {
+        let in_path =
+            |field: &FieldDescriptor| template.variables.iter().any(|it| it.field == field.name());
+        message.fields().any(|field| !in_path(&field) && self.required(&field))
+    }
+
     /// A resource as the body of an update, which names what it changes: nothing of it has to be there.
     pub(super) fn change(&mut self, message: &MessageDescriptor) -> Value {
         let mut schema = self.message(message, |_| false);

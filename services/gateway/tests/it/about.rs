@@ -96,6 +96,14 @@ async fn openapi_holds_requests_to_what_the_comments_say() {
     let recipient = schema("caseward.notification.v1.Recipient");
     assert_eq!(recipient["allOf"][0]["oneOf"].as_array().unwrap().len(), 3);
 
+    // A body of which nothing has to be there may be left out.
+    let needed = |path: &str| paths[path]["post"]["requestBody"]["required"].clone();
+    assert_eq!(needed("/v1/patients:ingest"), true);
+    assert_eq!(needed("/v1/directory:verify"), true);
+    let reason = &paths["/v1/cases/{case}:decline"]["post"]["requestBody"]["content"];
+    let reason = &reason["application/json"]["schema"]["properties"]["reason"];
+    assert_eq!(reason["maxLength"], 1000, "{reason}");
+
     let pages = openapi["paths"]["/v1/patients"]["get"]["parameters"].as_array().unwrap();
     let size = pages.iter().find(|it| it["name"] == "pageSize").unwrap();
     assert_eq!(size["schema"]["minimum"], 0);
