@@ -1,6 +1,8 @@
 //! What becomes of data.
 mod atomic;
+mod deeds;
 mod kill;
+mod leave;
 mod load;
 mod lost_update;
 mod repeat;
@@ -14,6 +16,18 @@ pub const ENTRIES: &[Entry] = &[
         "kill -9 of any process, of PostgreSQL or of the bus, at any moment of a load of creates",
         "500 kills in each shape, none lost, none doubled",
         |run| Box::pin(async move { kill::random(&run).await }),
+    ),
+    Entry::new(
+        "P2.a",
+        "callers reset their streams at any moment of every change that the contracts know, at each service's port",
+        "10,000 calls in each shape, no connection left in a transaction, nothing lost or half done",
+        |run| Box::pin(async move { leave::resets(&run).await }),
+    ),
+    Entry::new(
+        "P2.b",
+        "callers give every change that the contracts know a deadline within 1.5 times its slowest, through the gateway",
+        "10,000 calls in each shape, no connection left in a transaction, nothing lost or half done",
+        |run| Box::pin(async move { leave::deadlines(&run).await }),
     ),
     Entry::new(
         "P4.a",

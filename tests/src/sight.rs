@@ -1,13 +1,13 @@
 //! Who may see what.
-mod ask;
-mod contract;
+pub(crate) mod ask;
+pub(crate) mod contract;
 mod coverage;
 mod oracle;
 mod paths;
 mod roles;
 mod rows;
 mod tokens;
-mod world;
+pub(crate) mod world;
 
 use crate::Entry;
 

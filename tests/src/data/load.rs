@@ -54,6 +54,11 @@ impl Load {
         Load { history, stop, clients }
     }
 
+    /// Where the clients write down what they do, for others who do the same.
+    pub fn history(&self) -> History {
+        self.history.clone()
+    }
+
     /// Stops the clients; gives what they wrote down.
     pub async fn stop(mut self) -> History {
         self.stop.store(true, Relaxed);
@@ -151,8 +156,11 @@ pub async fn stored(url: &str) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for row in db.query_all_raw(statement(&db, "SELECT names FROM patient")).await.unwrap() {
         let names: serde_json::Value = row.try_get_by_index(0).unwrap();
-        let key = names[0]["family"].as_str().unwrap_or_default().to_owned();
-        *all.entry(key).or_default() += 1;
+        let key = names[0]["family"].as_str().unwrap_or_default();
+        // The family names of others are no keys.
+        if Uuid::try_parse(key).is_ok() {
+            *all.entry(key.to_owned()).or_default() += 1;
+        }
     }
     db.close().await.unwrap();
     all

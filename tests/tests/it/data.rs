@@ -12,6 +12,16 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_leave_at_any_moment_leave_nothing_half_done() {
+    holds("P2.a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_whose_deadline_passes_at_any_moment_leave_nothing_half_done() {
+    holds("P2.b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_request_id_acts_once_however_many_send_it_and_wherever() {
     holds("P4.a").await;
 }
