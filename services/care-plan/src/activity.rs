@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     care_plan::{self, CarePlanId},
     case::{self, CaseId, PatientId},
+    delivery::{self, Confirmation},
     goal::{self, GoalId},
     note, reference, timeline,
 };
@@ -54,6 +55,8 @@ pub struct Model {
     pub held_in: Option<State>,
     pub state_reason: String,
     pub evidence: Option<Json<Evidence>>,
+    /// What each side last said about whether it was delivered.
+    pub confirmations: Option<Json<Vec<Confirmation>>>,
     pub started_at: Option<Time>,
     pub ended_at: Option<Time>,
     /// The same activity in the plan that this one's plan revises.
@@ -248,6 +251,7 @@ impl Model {
             held_in: None,
             state_reason: String::new(),
             evidence: None,
+            confirmations: None,
             started_at: None,
             ended_at: None,
             carried_from: None,
@@ -525,7 +529,10 @@ pub async fn step(
     if matches!(step, Step::Start | Step::ReleaseToProgress) {
         care_plan::active(&tx, (name.0, name.1)).await?;
     }
-    moved(&tx, &case, row, step, reason, effective).await
+    let before = row.clone();
+    let row = moved(&tx, &case, row, step, reason, effective).await?;
+    delivery::clarify(&tx, &case, &before, &row).await?;
+    Ok(row)
 }
 
 /// A note of the same case, or words of somebody who saw it.
@@ -675,7 +682,7 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
     });
 }
 
-fn names(row: &Model) -> (String, String, String) {
+pub fn names(row: &Model) -> (String, String, String) {
     (row.name(), row.case_id.to_string(), row.patient.to_string())
 }
 
@@ -720,7 +727,7 @@ impl From<State> for Wire {
 
 impl From<Model> for pb::Activity {
     fn from(row: Model) -> Self {
-        let name = row.name();
+        let (name, disputed) = (row.name(), delivery::is_disputed(&row));
         let Model {
             id: _,
             organization: _,
@@ -743,6 +750,7 @@ impl From<Model> for pb::Activity {
             held_in: _,
             state_reason,
             evidence,
+            confirmations,
             started_at,
             ended_at,
             carried_from,
@@ -773,6 +781,12 @@ impl From<Model> for pb::Activity {
             create_time: Some(created_at.into()),
             update_time: Some(updated_at.into()),
             etag: caseward_store::etag(revision),
+            confirmations: confirmations
+                .into_iter()
+                .flat_map(|said| said.0)
+                .map(Into::into)
+                .collect(),
+            disputed,
         }
     }
 }

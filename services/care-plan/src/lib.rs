@@ -8,6 +8,7 @@ mod care_plan;
 mod case;
 mod case_step;
 mod consumers;
+mod delivery;
 mod evaluation;
 pub mod fill;
 mod form;

@@ -5,6 +5,7 @@ mod m20261123_000201_cases;
 mod m20261123_000202_plans;
 mod m20261123_000203_tasks;
 mod m20261123_000204_assessments;
+mod m20261125_000205_confirmations;
 
 pub struct Migrator;
 
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000202_plans::Migration),
             Box::new(m20261123_000203_tasks::Migration),
             Box::new(m20261123_000204_assessments::Migration),
+            Box::new(m20261125_000205_confirmations::Migration),
         ]);
         all
     }

@@ -70,6 +70,7 @@ pub async fn carry(
             plan_id: new.id,
             goals: caseward_core::data::Json(goals.collect()),
             carried_from: Some(activity.name()),
+            confirmations: None,
             created_at: now,
             updated_at: now,
             revision: 1,

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     activity::{self, Along, Wish},
-    care_plan, goal, plan_content, problem,
+    care_plan, delivery, goal, plan_content, problem,
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -510,6 +510,20 @@ impl CarePlanService for CarePlans {
             ..Along::default()
         })
         .await
+    }
+
+    async fn confirm_delivery(
+        &self,
+        req: Request<pb::ConfirmDeliveryRequest>,
+    ) -> Reply<pb::Activity> {
+        let (ctx, req) = Ctx::open(req)?;
+        let name = Name::parse("name", &req.name)?;
+        let (etag, said) = (req.etag.clone(), req.confirmation.clone().unwrap_or_default());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| delivery::confirm(tx, name, etag.clone(), said.clone()))
+            .await?;
+        Ok(Response::new(reply))
     }
 
     async fn cancel_activity(

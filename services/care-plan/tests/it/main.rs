@@ -4,6 +4,7 @@ mod accountability;
 mod assessment;
 mod caregiver;
 mod case;
+mod delivery;
 mod ingest;
 mod ledger;
 mod machine;

@@ -14,7 +14,7 @@ async fn active(world: &World, ana: &mut Caller) -> (pb::Case, pb::CarePlan) {
     (case, activate(world, ana, plan).await)
 }
 
-async fn activate(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::CarePlan {
+pub async fn activate(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::CarePlan {
     let mut sam = world.caller("sam", "supervisor");
     let request =
         pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
@@ -174,7 +174,7 @@ async fn an_agreement_to_other_words_is_aborted() {
 }
 
 /// `activity`, scheduled and begun.
-async fn begun(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
+pub async fn begun(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
     let schedule = Some(pb::Schedule { text: "every Monday".to_owned(), ..Default::default() });
     let request = pb::ScheduleActivityRequest {
         name: activity.name,
@@ -188,7 +188,7 @@ async fn begun(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
     ana.plans.start_activity(request).await.unwrap().into_inner()
 }
 
-async fn completed(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
+pub async fn completed(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
     let evidence = pb::Evidence {
         kind: pb::evidence::Kind::Patient.into(),
         text: "she has it".to_owned(),

@@ -154,12 +154,13 @@ impl World {
     }
 }
 
-fn subjects() -> [String; 4] {
+fn subjects() -> [String; 5] {
     [
         pb::CaseEnrolled::full_name(),
         pb::CaseReturnedFromWaitlist::full_name(),
         pb::AccountabilityMoved::full_name(),
         pb::CaseClosed::full_name(),
+        pb::DeliveryMismatch::full_name(),
     ]
 }
 
