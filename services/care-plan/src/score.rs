@@ -44,6 +44,8 @@ pub(crate) enum Unscored {
     Missing(Vec<String>),
     /// A counted item whose answer is repeated or weighs nothing that is known.
     Unweighed(String),
+    /// The points are more than a number holds.
+    Boundless,
 }
 
 /// An answer somebody has to look at now.
@@ -211,6 +213,9 @@ fn add(
             sum *= items.len() as f64 / answered as f64;
         }
         _ => return Err(Unscored::Missing(absent)),
+    }
+    if !sum.is_finite() {
+        return Err(Unscored::Boundless);
     }
     Ok(Total { value: sum, band: None, prorated, parts })
 }

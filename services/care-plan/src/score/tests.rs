@@ -323,3 +323,22 @@ fn whatever_is_sent_is_refused_or_scored_and_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn points_that_no_number_holds_come_to_no_score() {
+    let item = |link: &str| json!({ "linkId": link, "type": "decimal" });
+    let form = json!({ "resourceType": "Questionnaire", "item": [item("a"), item("b")] });
+    let answer =
+        |link: &str, value: f64| json!({ "linkId": link, "answer": [{ "valueDecimal": value }] });
+    let answered = |value: f64| {
+        json!({ "resourceType": "QuestionnaireResponse", "status": "completed",
+                "item": [answer("a", value), answer("b", value)] })
+    };
+    let form = read(&form.to_string());
+    let sum = |value: f64| {
+        let answers = form.check(&answered(value), &Policy::default()).unwrap();
+        of(&form, &answers, &[], Points::Number, Missing::Refuse).map(|total| total.value)
+    };
+    assert_eq!(sum(1.5), Ok(3.0));
+    assert_eq!(sum(1e308), Err(Unscored::Boundless));
+}
