@@ -17,3 +17,19 @@ judges *which:
 # A bill of materials (CycloneDX) in target/caseward.cdx.json.
 sbom:
     .ci/sbom
+
+# 1,000,000 inputs, or ten minutes, for each target named, or for all: with AddressSanitizer, on the stable toolchain.
+# Needs `cargo install cargo-fuzz` and a C++ compiler.
+fuzz *targets:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd tests/fuzz
+    export RUSTC_BOOTSTRAP=1
+    targets="{{ targets }}"
+    for target in ${targets:-$(cargo fuzz list --fuzz-dir .)}; do
+      mkdir -p "corpus/$target"
+      words=()
+      if [ -f "seeds/$target.dict" ]; then words=("-dict=seeds/$target.dict"); fi
+      cargo fuzz run --fuzz-dir . --no-cfg-fuzzing "$target" "corpus/$target" "seeds/$target" -- \
+        -runs=1000000 -max_total_time=600 -timeout=10 -rss_limit_mb=2048 "${words[@]}"
+    done

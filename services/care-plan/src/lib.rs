@@ -13,6 +13,9 @@ mod evaluation;
 pub mod fill;
 mod form;
 mod form_rule;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod goal;
 mod grpc;
 mod handoff;

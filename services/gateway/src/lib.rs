@@ -3,6 +3,9 @@ mod body;
 mod contract;
 mod cors;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod headers;
 mod health;
 mod json;

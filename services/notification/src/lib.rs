@@ -2,6 +2,9 @@
 mod channel;
 mod consumers;
 mod delivery;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 mod hold;
 mod inbox;

@@ -335,7 +335,7 @@ const REVISION: &str = "Caseward-Revision";
 const OCCURRED: &str = "Caseward-Occurred-At";
 const TRACE: &str = "traceparent";
 
-fn headers(event: &Event) -> HeaderMap {
+pub(crate) fn headers(event: &Event) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ORGANIZATION, event.organization.to_string());
     headers.insert(AGGREGATE, event.aggregate.as_str());
@@ -347,7 +347,7 @@ fn headers(event: &Event) -> HeaderMap {
     headers
 }
 
-fn event(message: &async_nats::Message) -> Option<Event> {
+pub(crate) fn event(message: &async_nats::Message) -> Option<Event> {
     let headers = message.headers.as_ref()?;
     let header = |name: &str| headers.get(name).map(|value| value.as_str());
     Some(Event {

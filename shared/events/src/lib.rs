@@ -6,6 +6,9 @@ mod backoff;
 mod bus;
 mod consumer;
 mod event;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod jetstream;
 mod lease;
 pub mod local;

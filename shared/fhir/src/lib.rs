@@ -17,6 +17,9 @@ mod coverage;
 mod datatype;
 mod document;
 mod finding;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod goal;
 mod import;
 mod link;

@@ -3,6 +3,9 @@ pub mod accept;
 mod access_log;
 mod clock;
 pub mod deadline;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod health;
 mod life;

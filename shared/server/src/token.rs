@@ -1,6 +1,8 @@
 //! Bearer tokens: the one place that turns one into claims.
 
 mod cache;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod jwt;
 mod key;
 mod local;

@@ -14,6 +14,9 @@ pub(crate) use access::{
 };
 pub use access::{Wanted, accesses};
 pub(crate) use heads::Ends;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub use heads::fuzz_heads;
 pub use heads::{Exporter, Head, HeadLog, Heads, Keys};
 pub use verify::{Fault, Verdict, verify};
 

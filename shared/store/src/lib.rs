@@ -9,6 +9,9 @@
 )]
 pub mod audit;
 mod connect;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod identifier;
 pub mod inbox;
 pub mod lease;

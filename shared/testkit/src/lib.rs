@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `CASEWARD_TEST_POSTGRES_URL` | makes the tests' databases on this PostgreSQL server instead of one of their own |
 //! | `CASEWARD_TEST_NATS_URL` | uses this NATS server, with JetStream, instead of one of their own |
+//! | `CASEWARD_TEST_SEED` | where the chances of [`fuzz`] begin, to have a failure again |
+//! | `CASEWARD_TEST_INPUTS` | how many inputs each fuzz target is given by `cargo test`, instead of a few hundred |
 //! | `CASEWARD_TEST_REQUIRE` | what must be there, separated by commas: `postgres`, `nats`, `data` |
 //! | `CASEWARD_TEST_BINARIES` | the folder of the suite's binaries; without it they are built |
 //! | `CASEWARD_TEST_DATA` | where the public data sets are; by default `../shared/data` beside the project |
@@ -44,6 +46,7 @@
 //! Without the first two variables, `postgres`, `initdb` and `nats-server` are looked for on `PATH`.
 mod data;
 mod database;
+pub mod fuzz;
 pub mod history;
 mod nats;
 mod oidc;
@@ -70,6 +73,12 @@ pub use suite::{Caller, Link, Member, Plan, START, Suite, Victim, suites};
 fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "tests have no settings but these")]
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where the chances of a test begin: `CASEWARD_TEST_SEED`, or a number of its own.
+fn seed() -> u64 {
+    let given = variable("CASEWARD_TEST_SEED").and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| fastrand::u64(..1 << 32))
 }
 
 /// Says that something is not there, or fails where it has to be.

@@ -3,6 +3,9 @@
 //! A file of lines, one statement each, appended to and flushed. A statement says where the chains of one exporter's
 //! writers ended, and at its start where every chain of the database did. Statements of one exporter are numbered and
 //! linked, so that one that is missing shows. They hold hashes, and nothing of anybody.
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File, OpenOptions},
@@ -27,6 +30,9 @@ use tracing::{info, warn};
 
 use super::{Chain, Column, Entity};
 use crate::Store;
+
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::heads as fuzz_heads;
 
 /// Where a chain ended at some time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,2 @@
+#![no_main]
+caseward_fuzz::target!(caseward_server::fuzz::token);
