@@ -329,6 +329,9 @@ fn is_new_enough(version: &str) -> bool {
 
 // === wire ===
 
+/// The id of the event, which the inbox goes by. The message id is the server's, for its window of duplicates only:
+/// whoever publishes anew from an outbox or copies a stream may give another.
+const ID: &str = "Caseward-Event-Id";
 const ORGANIZATION: &str = "Caseward-Organization";
 const AGGREGATE: &str = "Caseward-Aggregate";
 const REVISION: &str = "Caseward-Revision";
@@ -337,6 +340,7 @@ const TRACE: &str = "traceparent";
 
 pub(crate) fn headers(event: &Event) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    headers.insert(ID, event.id.to_string());
     headers.insert(ORGANIZATION, event.organization.to_string());
     headers.insert(AGGREGATE, event.aggregate.as_str());
     headers.insert(REVISION, event.revision.to_string());
@@ -351,7 +355,7 @@ pub(crate) fn event(message: &async_nats::Message) -> Option<Event> {
     let headers = message.headers.as_ref()?;
     let header = |name: &str| headers.get(name).map(|value| value.as_str());
     Some(Event {
-        id: Uuid::try_parse(header(async_nats::header::NATS_MESSAGE_ID.as_ref())?).ok()?,
+        id: Uuid::try_parse(header(ID)?).ok()?,
         organization: Uuid::try_parse(header(ORGANIZATION)?).ok()?,
         subject: message.subject.to_string(),
         aggregate: header(AGGREGATE)?.to_owned(),

@@ -1,6 +1,7 @@
 //! What is killed or lost loses no event and doubles none.
 use std::sync::atomic::Ordering::SeqCst;
 
+use async_nats::{header::NATS_MESSAGE_ID, jetstream};
 use caseward_core::Time;
 use caseward_events::{Bus, Relay};
 use caseward_testkit::{Database, nats};
@@ -72,6 +73,29 @@ async fn a_broker_that_is_away_or_lost_whole_loses_nothing() {
     assert!(world.relay.republish(Time::from_micros(0)).await.unwrap() >= 2);
     world.settle().await;
     assert_eq!(world.effects().await["patients/1"], [1, 2, 3]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_published_again_under_another_message_id_has_one_effect() {
+    let Some(nats) = nats().await else { return };
+    let client = async_nats::connect(&nats.url).await.unwrap();
+    let mut world = World::new([Database::sqlite(), Database::sqlite()], Some(nats)).await;
+    world.start();
+    world.say("patients/1", 1).await;
+    world.settle().await;
+    let bus = jetstream::new(client);
+    let stream = bus.get_stream("CASEWARD").await.unwrap();
+    for copy in ["one", "two"] {
+        let told = stream.get_raw_message(1).await.unwrap();
+        let mut headers = told.headers;
+        headers.insert(NATS_MESSAGE_ID, copy);
+        bus.publish_with_headers(told.subject, headers, told.payload).await.unwrap().await.unwrap();
+    }
+    world.say("patients/1", 2).await;
+    world.settle().await;
+    assert_eq!(stream.get_info().await.unwrap().state.messages, 4);
+    assert_eq!(world.effects().await["patients/1"], [1, 2]);
     world.stop().await;
 }
 
