@@ -1,10 +1,12 @@
 //! What becomes of data.
 mod atomic;
 mod deeds;
+mod flow;
 mod kill;
 mod leave;
 mod load;
 mod lost_update;
+mod pages;
 mod repeat;
 
 use crate::Entry;
@@ -54,9 +56,39 @@ pub const ENTRIES: &[Entry] = &[
         |run| Box::pin(async move { lost_update::etags(&run).await }),
     ),
     Entry::new(
+        "P5.c",
+        "walkers read lists page by page while writers add records, move them within the list, take them away",
+        "50,000 pages in each shape, each record that stays is seen once",
+        |run| Box::pin(async move { pages::turned(&run).await }),
+    ),
+    Entry::new(
         "P6",
         "after kills in a load of creates, every row is held against its event, transition, reply and audit entry",
         "1,000,000 rows, none without its partners",
         |run| Box::pin(async move { atomic::set(&run).await }),
+    ),
+    Entry::new(
+        "P7.a",
+        "relays, consumers and the bus are killed at any moment of a load of events",
+        "100,000 events of 500 aggregates in each shape, each with one effect, in order",
+        |run| Box::pin(async move { flow::restarts(&run).await }),
+    ),
+    Entry::new(
+        "P7.b",
+        "events are published again, and copied on the bus under other message ids",
+        "100,000 events in each shape, each five times over, with one effect, in order",
+        |run| Box::pin(async move { flow::duplicates(&run).await }),
+    ),
+    Entry::new(
+        "P7.d",
+        "events whose handler fails or panics until it is mended",
+        "20,000 events in each shape, only those behind a poisoned one wait, and come in order",
+        |run| Box::pin(async move { flow::poison(&run).await }),
+    ),
+    Entry::new(
+        "P7.e",
+        "two transactions, of which the first commits after the second",
+        "1,000 pairs on PostgreSQL, each event has its effect",
+        |run| Box::pin(async move { flow::late_commits(&run).await }),
     ),
 ];

@@ -1,7 +1,9 @@
 //! A NATS server with JetStream, one test's own, that can be stopped and started again.
 use std::{path::PathBuf, process::Command, time::Duration};
 
+use async_nats::{header, jetstream};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::program::{self, Program};
 
@@ -69,6 +71,26 @@ impl Nats {
         let program = Program::start("nats", command, own.folder.path()).expect("nats starts");
         program.prints("Server is ready", Duration::from_secs(30)).await;
         own.program = Some(program);
+    }
+
+    /// Puts every message of `stream` on it once more, under another message id; answers how many.
+    pub async fn copy(&self, stream: &str) -> u64 {
+        let client = async_nats::connect(&self.url).await.expect("the server runs");
+        let context = jetstream::new(client);
+        let mut stream = context.get_stream(stream).await.expect("the stream is there");
+        let last = stream.info().await.expect("the server answers").state.last_sequence;
+        let mut copied = 0;
+        for sequence in 1..=last {
+            // What was taken away leaves a gap.
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+            let mut headers = message.headers;
+            headers.insert(header::NATS_MESSAGE_ID, Uuid::now_v7().to_string());
+            let sent = context.publish_with_headers(message.subject, headers, message.payload);
+            let taken = sent.await.expect("the server runs").await;
+            taken.expect("the stream takes messages");
+            copied += 1;
+        }
+        copied
     }
 
     /// Takes every stream away, as a lost disk would. The server is stopped.

@@ -40,3 +40,28 @@ async fn a_write_whose_answer_was_lost_is_answered_when_it_is_sent_again() {
 async fn a_change_and_all_that_tells_of_it_are_there_together_or_not_at_all() {
     holds("P6").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_turns_pages_while_others_write_sees_each_record_once() {
+    holds("P5.c").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_have_one_effect_in_order_whatever_is_killed_on_their_way() {
+    holds("P7.a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_comes_again_under_whatever_id_has_one_effect() {
+    holds("P7.b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_poisoned_event_only_its_own_resource_waits() {
+    holds("P7.d").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_transaction_commits_late_is_not_passed_over() {
+    holds("P7.e").await;
+}
