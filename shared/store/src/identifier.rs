@@ -81,11 +81,11 @@ pub async fn claim(tx: &Tx, kind: &str, resource: Uuid, identifiers: &[Identifie
         value: Set(value.clone()),
         resource: Set(resource),
     });
-    match Entity::insert_many(rows).exec_without_returning(&tx.db).await.map_err(Error::from) {
+    match tx.insert::<Entity>(rows).await {
         Err(Error::AlreadyExists(_)) => {
             Err(Error::AlreadyExists(format!("a {kind} with one of these identifiers")))
         }
-        done => done.map(|_| ()),
+        done => done,
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "the tables of this crate are no resources; each function takes the scope that it needs"
 )]
 pub mod audit;
+mod batch;
 mod connect;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]

@@ -6,10 +6,10 @@ use caseward_core::{Ctx, Reach, Result, Time};
 use sea_orm::{
     Condition, QuerySelect,
     entity::prelude::*,
-    sea_query::{ExprTrait, OnConflict, Query},
+    sea_query::{Alias, ExprTrait, OnConflict, Query},
 };
 
-use crate::{Scope, Tx};
+use crate::{Scope, Tx, batch::Batch};
 
 /// One relation of one subject to one patient, from one source.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -178,13 +178,13 @@ pub async fn put(tx: &Tx, row: Model) -> Result<()> {
             Column::Revision,
             Column::Topics,
         ])
-        .action_and_where(Expr::col((Entity, Column::Revision)).lt(row.revision))
+        .action_and_where(
+            Expr::col((Entity, Column::Revision))
+                .lt(Expr::col((Alias::new("excluded"), Column::Revision))),
+        )
         .to_owned();
     let row = ActiveModel::from(row).reset_all();
-    match Entity::insert(row).on_conflict(conflict).exec_without_returning(&tx.db).await {
-        Ok(_) | Err(DbErr::RecordNotInserted) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    tx.batch(Batch::of::<Entity>([row])?.or(conflict)).await
 }
 
 /// The revision of the relation named by `key`, 0 where there is none.

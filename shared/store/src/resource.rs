@@ -81,9 +81,9 @@ pub async fn list<E: Resource>(scope: &Scope, select: Select<E>) -> Result<Vec<E
 pub async fn insert<E: Resource>(tx: &Tx, row: E::Model) -> Result<E::Model> {
     saw::<E>(&tx.ctx, &row);
     let active = row.clone().into_active_model().reset_all();
-    match E::insert(active).exec_without_returning(&tx.db).await.map_err(Error::from) {
+    match tx.insert::<E>([active]).await {
         Err(Error::AlreadyExists(_)) => Err(Error::AlreadyExists(E::name(&row))),
-        done => done.map(|_| row),
+        done => done.map(|()| row),
     }
 }
 

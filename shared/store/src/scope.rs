@@ -5,15 +5,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use caseward_core::Ctx;
+use caseward_core::{Ctx, Result};
 use prost::{Message, Name};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ActiveValue::Set, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait,
     ExecResult, QueryResult, Statement,
 };
 use uuid::Uuid;
 
-use crate::{inbox, outbox, replay, transition};
+use crate::{
+    batch::{Batch, Txn},
+    inbox, outbox, replay, transition,
+};
 
 /// The data one caller may see.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ pub enum Db {
     /// Reads that need no transaction.
     Pool(DatabaseConnection),
     /// The transaction in which the work runs.
-    Tx(Arc<DatabaseTransaction>),
+    Tx(Arc<Txn>),
 }
 
 /// The rows that commit beside the work's own.
@@ -58,7 +61,7 @@ impl Deref for Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(ctx: Ctx, txn: Arc<DatabaseTransaction>) -> Self {
+    pub(crate) fn new(ctx: Ctx, txn: Arc<Txn>) -> Self {
         Tx { scope: Scope { ctx, db: Db::Tx(txn) }, side: Arc::default() }
     }
 
@@ -85,6 +88,23 @@ impl Tx {
         self.side(|side| side.transitions.push(row));
     }
 
+    /// Inserts `rows`, each with every column set. In a group they may wait for others of their table, so what is
+    /// refused comes to light when the group is: each piece of work is then run again, alone, and learns it here.
+    pub async fn insert<E: EntityTrait>(
+        &self,
+        rows: impl IntoIterator<Item = E::ActiveModel>,
+    ) -> Result<()> {
+        self.batch(Batch::of::<E>(rows)?).await
+    }
+
+    pub(crate) async fn batch(&self, batch: Batch) -> Result<()> {
+        match &self.db {
+            Db::Pool(db) => batch.insert(db).await?,
+            Db::Tx(txn) => txn.insert(batch).await?,
+        }
+        Ok(())
+    }
+
     pub(crate) fn side<T>(&self, with: impl FnOnce(&mut Side) -> T) -> T {
         with(&mut self.side.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -104,35 +124,35 @@ impl ConnectionTrait for Db {
     fn get_database_backend(&self) -> DbBackend {
         match self {
             Db::Pool(db) => db.get_database_backend(),
-            Db::Tx(db) => db.get_database_backend(),
+            Db::Tx(txn) => txn.backend(),
         }
     }
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         match self {
             Db::Pool(db) => db.execute_raw(stmt).await,
-            Db::Tx(db) => db.execute_raw(stmt).await,
+            Db::Tx(txn) => txn.settled().await?.execute_raw(stmt).await,
         }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match self {
             Db::Pool(db) => db.execute_unprepared(sql).await,
-            Db::Tx(db) => db.execute_unprepared(sql).await,
+            Db::Tx(txn) => txn.settled().await?.execute_unprepared(sql).await,
         }
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
         match self {
             Db::Pool(db) => db.query_one_raw(stmt).await,
-            Db::Tx(db) => db.query_one_raw(stmt).await,
+            Db::Tx(txn) => txn.settled().await?.query_one_raw(stmt).await,
         }
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match self {
             Db::Pool(db) => db.query_all_raw(stmt).await,
-            Db::Tx(db) => db.query_all_raw(stmt).await,
+            Db::Tx(txn) => txn.settled().await?.query_all_raw(stmt).await,
         }
     }
 }

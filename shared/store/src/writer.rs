@@ -5,29 +5,25 @@ use caseward_core::{Ctx, Error, Result};
 use futures_util::FutureExt;
 use prost::Message;
 use sea_orm::{
-    ActiveModelTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ActiveModelTrait, DatabaseConnection, IntoActiveModel, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    audit, inbox, outbox, replay,
+    audit,
+    batch::{Batch, Txn},
+    inbox, outbox, replay,
     scope::{Side, Tx},
     transition,
 };
 
-/// How many rows one statement inserts at most: SQLite takes 32,766 values, and a row has up to 14.
-const ROWS: usize = 1000;
-
 /// A unit of work that waits for its transaction. It may be run again, so it owns what it needs.
 pub(crate) trait Job: Send {
     /// Runs the work, keeps the answer, gives the rows that commit beside it.
-    fn run(
-        &mut self,
-        txn: Arc<DatabaseTransaction>,
-    ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>>;
+    fn run(&mut self, txn: Arc<Txn>) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>>;
     /// From now on it looks first whether what it is to do once was done. Whoever made it has looked, so that the
     /// writer need not; what was done since fails by the key of the reply or of the inbox row.
     fn look(&mut self);
@@ -113,6 +109,7 @@ impl Writer {
 
     async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
         let txn = self.db.begin_with_options(immediate()).await.map_err(Error::from)?;
+        let txn = if jobs.len() > 1 { Txn::of_many(txn) } else { Txn::of_one(txn) };
         let txn = Arc::new(txn);
         let mut side = Side::default();
         for job in jobs {
@@ -133,7 +130,7 @@ impl Writer {
         // A piece of work that kept its `Tx` would write after the commit.
         let txn =
             Arc::try_unwrap(txn).map_err(|_| Error::internal("a transaction outlived its work"))?;
-        if let Err(error) = txn.commit().await {
+        if let Err(error) = txn.into_inner().commit().await {
             // A constraint that speaks at the commit has undone it.
             if error.sql_err().is_some() {
                 return Err(Error::from(error).into());
@@ -168,9 +165,9 @@ impl From<Error> for Failure {
 }
 
 /// Ends a transaction by its own word; a dropped one would be ended by the next owner of its connection.
-async fn undo(txn: Arc<DatabaseTransaction>) {
+async fn undo(txn: Arc<Txn>) {
     if let Some(txn) = Arc::into_inner(txn)
-        && let Err(error) = txn.rollback().await
+        && let Err(error) = txn.into_inner().rollback().await
     {
         warn!(error = %Error::from(error), "rollback failed; the connection is discarded");
     }
@@ -193,33 +190,23 @@ impl Side {
         self.audit.extend(other.audit);
     }
 
-    async fn insert(self, txn: &DatabaseTransaction, chain: &mut audit::Chain) -> Result<()> {
-        rows::<replay::Entity>(txn, self.replay).await?;
-        rows::<inbox::Entity>(txn, self.inbox).await?;
-        rows::<outbox::Entity>(txn, self.outbox).await?;
-        rows::<transition::Entity>(txn, self.transitions).await?;
+    async fn insert(self, txn: &Txn, chain: &mut audit::Chain) -> Result<()> {
+        let txn = txn.settled().await?;
+        Batch::of::<replay::Entity>(self.replay)?.insert(txn).await?;
+        Batch::of::<inbox::Entity>(self.inbox)?.insert(txn).await?;
+        Batch::of::<outbox::Entity>(self.outbox)?.insert(txn).await?;
+        Batch::of::<transition::Entity>(self.transitions)?.insert(txn).await?;
         let entries: Vec<_> = self.audit.into_iter().map(|entry| chain.link(entry)).collect();
-        let accesses = entries.iter().flat_map(audit::access_rows).map(whole).collect();
-        rows::<audit::Entity>(txn, entries.into_iter().map(whole).collect()).await?;
-        rows::<audit::AccessEntity>(txn, accesses).await
+        let accesses = entries.iter().flat_map(audit::access_rows).map(whole);
+        let accesses = Batch::of::<audit::AccessEntity>(accesses)?;
+        Batch::of::<audit::Entity>(entries.into_iter().map(whole))?.insert(txn).await?;
+        Ok(accesses.insert(txn).await?)
     }
 }
 
 /// A row with every column set.
 fn whole<M: IntoActiveModel<A>, A: ActiveModelTrait>(row: M) -> A {
     row.into_active_model().reset_all()
-}
-
-async fn rows<E: EntityTrait>(txn: &DatabaseTransaction, rows: Vec<E::ActiveModel>) -> Result<()>
-where
-    E::ActiveModel: Send,
-{
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let some: Vec<_> = rows.by_ref().take(ROWS).collect();
-        E::insert_many(some).exec_without_returning(txn).await?;
-    }
-    Ok(())
 }
 
 /// What commits once under its name.
@@ -256,10 +243,7 @@ where
     M: Into<R> + Send,
     R: Message + Default,
 {
-    fn run(
-        &mut self,
-        txn: Arc<DatabaseTransaction>,
-    ) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>> {
+    fn run(&mut self, txn: Arc<Txn>) -> Pin<Box<dyn Future<Output = Result<Side>> + Send + '_>> {
         Box::pin(async move {
             self.ctx.record.recount(self.rows);
             let tx = Tx::new(self.ctx.clone(), txn);

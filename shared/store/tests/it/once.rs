@@ -8,6 +8,7 @@ use std::{
 };
 
 use caseward_core::{Error, Reach};
+use caseward_store::{Tx, etag};
 use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
@@ -108,6 +109,58 @@ async fn a_member_of_a_group_that_fails_fails_alone() {
         }
         assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM note").await, 32);
         assert_eq!(number(&aside(&database).await, "SELECT count(*) FROM replay").await, 32);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_a_group_too_work_reads_and_changes_what_it_inserted() {
+    each(async |database, store| {
+        let writes = (0..40).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let request = fresh(&format!("draft {n}"));
+                let title = request.title.clone();
+                let work = move |tx: Tx| {
+                    let title = title.clone();
+                    async move {
+                        let row = note::create(tx.clone(), Uuid::nil(), title).await?;
+                        let tag = etag(row.revision);
+                        note::rename(tx, row.id, format!("note {n}"), tag).await
+                    }
+                };
+                send(&store, request, work).await
+            })
+        });
+        for (n, write) in writes.collect::<Vec<_>>().into_iter().enumerate() {
+            let answer = write.await.unwrap().unwrap();
+            assert_eq!((answer.title, answer.revision), (format!("note {n}"), 2));
+        }
+        let renamed = "SELECT count(*) FROM note WHERE revision = 2 AND title LIKE 'note %'";
+        assert_eq!(number(&aside(&database).await, renamed).await, 40);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_group_that_wants_one_title_one_gets_it_and_the_others_learn_whose_it_is_not() {
+    each(async |database, store| {
+        let writes = (0..20).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { write(&store, &call("ana"), &fresh("one")).await })
+        });
+        let (mut given, mut refused) = (0, 0);
+        for write in writes.collect::<Vec<_>>() {
+            match write.await.unwrap() {
+                Ok(_) => given += 1,
+                Err(Error::AlreadyExists(name)) if name.starts_with("notes/") => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((given, refused), (1, 19));
+        let db = aside(&database).await;
+        assert_eq!(number(&db, "SELECT count(*) FROM note").await, 1);
+        assert_eq!(number(&db, "SELECT count(*) FROM replay").await, 1);
     })
     .await;
 }
