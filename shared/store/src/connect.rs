@@ -91,7 +91,14 @@ async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
         });
         options
     };
-    let write = Database::connect(options(1, "OFF")).await.context("opening the database")?;
+    let mut writing = options(1, "OFF");
+    // A transaction whose COMMIT failed, on a full disk say, may stay open; what is then written is nested in it,
+    // acknowledged and never there. Closing the connection undoes it.
+    writing.map_sqlx_sqlite_before_acquire(|connection, _| {
+        let inside = sqlx::Connection::is_in_transaction(connection);
+        Box::pin(async move { Ok(!inside) })
+    });
+    let write = Database::connect(writing).await.context("opening the database")?;
     keeps_what_it_acknowledges(&write).await?;
     let read =
         Database::connect(options(settings.readers, "ON")).await.context("opening the database")?;
@@ -132,9 +139,13 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
     // A transaction abandoned while its BEGIN was on the wire leaves the connection inside it, and the next
     // owner's writes go nowhere (launchbadge/sqlx#4385). In the simple protocol the two clocks agree only
     // outside an older transaction; it costs the round trip that the driver's own ping would.
+    // One whose COMMIT failed is for the driver inside a transaction, for the server it is not.
     options.map_sqlx_postgres_before_acquire(|connection, _| {
         Box::pin(async move {
-            use sqlx::{Executor, Row};
+            use sqlx::{Connection, Executor, Row};
+            if connection.is_in_transaction() {
+                return Ok(false);
+            }
             let row =
                 connection.fetch_one(sqlx::raw_sql("SELECT now() = statement_timestamp()")).await?;
             row.try_get::<bool, _>(0)

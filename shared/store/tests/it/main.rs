@@ -3,6 +3,7 @@
 mod abandoned;
 mod audit;
 mod cancel;
+mod commit;
 mod events;
 mod note;
 mod once;
