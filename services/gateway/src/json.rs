@@ -72,7 +72,11 @@ impl Json {
         // Whose token it is, the service judges; who shows none need not be told what is wrong with the body.
         token::bearer(&parts.headers).map_err(|_| Status::from(Error::Unauthenticated))?;
         let given = timeout(&parts.headers)?;
-        let message = self.request(route, captures, &parts, body).await?;
+        let message = self.request(route, captures, &parts, body);
+        let Ok(message) = tokio::time::timeout(given.unwrap_or(self.timeout), message).await else {
+            return Err(Status::deadline_exceeded("the body did not end in time").into());
+        };
+        let message = message?;
         headers::inward_of_rest(&mut parts.headers);
         let streams = route.method.rpc.is_server_streaming();
         // A stream lasts until its reader has had enough, unless they said how long.

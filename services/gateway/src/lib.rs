@@ -25,6 +25,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
+use caseward_server::accept::Public;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -267,7 +268,10 @@ where
     S::Error: Into<StdError>,
     S::Future: Send + 'static,
 {
-    let peer = Peer::new(service);
+    let peer = Peer::new(service.map_response(|mut reply| {
+        reply.extensions_mut().insert(Public);
+        reply
+    }));
     for method in Contracts::read(set, |name| name == S::NAME)?.methods {
         forward.insert(&method, peer.clone());
     }

@@ -101,6 +101,7 @@ impl Ctx {
     /// Splits a request that passed the guard into who asks and what they ask.
     pub fn open<T>(req: tonic::Request<T>) -> Result<(Ctx, T)> {
         let ctx = req.extensions().get::<Ctx>().cloned().ok_or(Error::Denied)?;
+        ctx.record.reach();
         Ok((ctx, req.into_inner()))
     }
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
 };
 
@@ -22,6 +22,7 @@ pub struct Record {
     rows: AtomicU32,
     /// How many rows the audit log knows of, plus one; 0 while it knows nothing.
     settled: AtomicU32,
+    reached: AtomicBool,
 }
 
 impl Record {
@@ -34,6 +35,7 @@ impl Record {
             patients: Mutex::default(),
             rows: AtomicU32::new(0),
             settled: AtomicU32::new(0),
+            reached: AtomicBool::new(false),
         }
     }
 
@@ -56,6 +58,16 @@ impl Record {
     /// What was called.
     pub fn method(&self) -> &'static str {
         self.method
+    }
+
+    /// Notes that the request came to its handler, decoded.
+    pub(crate) fn reach(&self) {
+        self.reached.store(true, Relaxed);
+    }
+
+    /// Whether a handler has seen the request.
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Relaxed)
     }
 
     /// Notes that a row that concerns `patient` was read or written.

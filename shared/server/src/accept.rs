@@ -7,7 +7,10 @@ mod activity;
 mod coalesce;
 mod limits;
 mod preface;
+mod slots;
+mod stall;
 mod tls;
+mod turns;
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
@@ -19,12 +22,11 @@ use std::time::Duration;
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,11 +34,14 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
-use activity::{Activity, Busy};
+use activity::Busy;
 pub(crate) use coalesce::Coalesce;
 pub use limits::Limits;
 use preface::Preface;
+use slots::{Slot, Slots};
+use stall::Streams;
 pub use tls::{Acceptor, Tls};
+use turns::Turns;
 
 /// Who is at the other end of a connection; an extension of every request that came over it.
 #[derive(Clone, Debug)]
@@ -46,8 +51,16 @@ pub struct Peer {
     pub certificate: Option<Arc<CertificateDer<'static>>>,
 }
 
+/// An extension of an answer that anybody gets, such as a health check's: the stream of one keeps no connection from
+/// being idle, so that strangers hold no place with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Public;
+
 /// Accept fails when file handles run out; a busy loop would then burn the core that could free them.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What a connection gets that has to make room for another.
+const ROOM: Duration = Duration::from_millis(250);
 
 /// Serves `service` on `listener` until `stop`, then drains; answers how many connections had to be cut.
 pub async fn serve<S, B>(
@@ -67,7 +80,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Slots::new(limits.connections);
     let http = Arc::new(builder(&limits));
     let mut connections = JoinSet::new();
     let watching = tls.clone().map(|tls| tokio::spawn(tls.watch(stop.clone())));
@@ -77,13 +90,11 @@ where
             tls: tls.clone(),
             limits: limits.clone(),
             stop: stop.clone(),
+            slot,
             address,
         };
         let service = service.clone();
-        connections.spawn(async move {
-            let _slot = slot;
-            Box::pin(connection.run(stream, service)).await;
-        });
+        connections.spawn(async move { Box::pin(connection.run(stream, service)).await });
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -103,14 +114,14 @@ where
 /// The next connection and the slot it occupies, or `None` once stopped.
 async fn next(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    slots: &Arc<Slots>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, Slot)> {
     let accepted = async {
-        let slot = slots.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => return Some((stream, address, slot)),
+                // A slot is sought for somebody who is there, so that nobody is sent away for nobody.
+                Ok((stream, address)) => return (stream, address, slots.take().await),
                 Err(err) => {
                     warn!(error = %err.kind(), "connection not accepted");
                     sleep(ACCEPT_BACKOFF).await;
@@ -118,11 +129,11 @@ async fn next(
             }
         }
     };
-    stop.run_until_cancelled(accepted).await.flatten()
+    stop.run_until_cancelled(accepted).await
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(limits: &Limits) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams { limit: limits.stalled });
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -138,16 +149,18 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(limits.pending_accept_resets)
         .max_header_list_size(limits.header_list_bytes)
         .initial_stream_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes);
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .max_send_buf_size(limits.send_buffer_bytes);
     builder
 }
 
 /// What one connection's task holds.
 struct Connection {
-    http: Arc<auto::Builder<TokioExecutor>>,
+    http: Arc<auto::Builder<Streams>>,
     tls: Option<Arc<Acceptor>>,
     limits: Limits,
     stop: CancellationToken,
+    slot: Slot,
     address: SocketAddr,
 }
 
@@ -170,7 +183,8 @@ impl Connection {
             return self.http(stream, peer, service).await;
         };
         let handshake = timeout(self.limits.handshake, tls.accept(stream));
-        match self.stop.run_until_cancelled(handshake).await {
+        let handshake = self.slot.leave.run_until_cancelled(handshake);
+        match self.stop.run_until_cancelled(handshake).await.flatten() {
             Some(Ok(Ok(stream))) => {
                 let certificate = tls::leaf(&stream).map(Arc::new);
                 let peer = Peer { address: self.address, certificate };
@@ -195,24 +209,29 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let activity = Activity::new();
-        let calls = activity.clone();
+        let calls = self.slot.activity.clone();
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             let call = calls.begin();
             request.extensions_mut().insert(peer.clone());
-            let answer = service.clone().oneshot(request.map(Body::new));
-            async move { answer.await.map(|response| response.map(|body| Busy::new(body, call))) }
+            let answer = stall::noted(service.clone().oneshot(request.map(Body::new)));
+            async move {
+                answer.await.map(|response| {
+                    let public = response.extensions().get::<Public>().is_some();
+                    response.map(|body| Busy::new(body, (!public).then_some(call)))
+                })
+            }
         });
-        let io = Coalesce::new(Preface::new(io, self.limits.handshake));
+        let io = Coalesce::new(Turns::new(Preface::new(io, self.limits.handshake)));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
-        tokio::select! {
+        let grace = tokio::select! {
             _ = connection.as_mut() => return,
-            () = sleep(jittered(self.limits.age)) => {}
-            () = activity.idle(self.limits.idle) => {}
-            () = self.stop.cancelled() => {}
-        }
+            () = sleep(jittered(self.limits.age)) => self.limits.grace,
+            () = self.slot.activity.idle(self.limits.idle) => self.limits.grace,
+            () = self.stop.cancelled() => self.limits.grace,
+            () = self.slot.leave.cancelled() => self.limits.grace.min(ROOM),
+        };
         connection.as_mut().graceful_shutdown();
-        if timeout(self.limits.grace, connection).await.is_err() {
+        if timeout(grace, connection).await.is_err() {
             debug!("connection cut at the end of its grace");
         }
     }

@@ -5,7 +5,7 @@ use caseward_core::{Error, Result};
 use http::{HeaderMap, HeaderValue};
 
 /// Where the caller says nothing.
-const DEFAULT: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT: Duration = Duration::from_secs(5);
 
 /// The longest a unary call may take.
 const CAP: Duration = Duration::from_secs(30);

@@ -25,6 +25,7 @@ use tonic::{Code, Status, service::Routes};
 use tracing::{Instrument, warn};
 
 use crate::{
+    accept::Public,
     deadline,
     policy::{Method, Methods, Roles},
     telemetry::{self, Calls, code_name, meters},
@@ -109,6 +110,9 @@ impl Guard {
         let Some(store) = &self.store else { return Ok(()) };
         let kept = tokio::time::timeout(AUDIT.min(ctx.left()), store.audit(ctx, entry)).await;
         kept.unwrap_or(Err(Error::Deadline)).map_err(|cause| {
+            if ctx.left().is_zero() {
+                return Error::Deadline;
+            }
             meters().refused.add(1, &[]);
             warn!(cause = %cause, "the audit log does not take entries; access to patient data is refused");
             Error::Unavailable("the audit log does not answer; try again")
@@ -123,10 +127,10 @@ impl Guard {
     /// Runs the handler and settles the audit, whether or not anybody still waits.
     async fn run(self, method: &'static Method, ctx: Ctx, req: Request, next: Next) -> Response {
         if !method.phi || self.leaves_out(method) {
-            return next.run(req).await;
+            return answered(&ctx, next.run(req).await);
         }
         let mut owed = Owed { guard: self, ctx, method, outcome: None };
-        let response = next.run(req).await;
+        let response = answered(&owed.ctx, next.run(req).await);
         let code = code_of(&response);
         if method.streams && code == Code::Ok {
             let until = tokio::time::sleep_until(owed.ctx.deadline.into());
@@ -188,7 +192,7 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
     let path = req.uri().path_and_query().map_or("", |path| path.as_str());
     let Some(method) = guard.methods.of(path) else {
         if OPEN.iter().any(|open| req.uri().path().starts_with(open)) {
-            return next.run(req).await;
+            return public(tokio::time::timeout(deadline::DEFAULT, next.run(req)).await);
         }
         return Status::unimplemented("no such method").into_http();
     };
@@ -205,6 +209,14 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
         None => admit(guard, method, req, next).await,
     };
     calls.record(name, code_of(&response), start.elapsed());
+    response
+}
+
+/// What anybody is told, or that they took too long to ask.
+fn public(answer: Result<Response, tokio::time::error::Elapsed>) -> Response {
+    let late = |_| Status::deadline_exceeded("the request did not end in time").into_http();
+    let mut response = answer.unwrap_or_else(late);
+    response.extensions_mut().insert(Public);
     response
 }
 
@@ -270,6 +282,19 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
 fn ends_by(body: Body, deadline: Instant) -> Body {
     let over = tokio::time::sleep_until(deadline.into());
     Body::from_stream(body.into_data_stream().take_until(over))
+}
+
+/// `response`, and where the handler was never reached what is wrong with the request: to tonic a message that does not
+/// decode is a fault of ours.
+fn answered(ctx: &Ctx, response: Response) -> Response {
+    match code_of(&response) {
+        _ if ctx.record.is_reached() => response,
+        Code::Internal => {
+            Status::invalid_argument("the request is no message of this method").into_http()
+        }
+        Code::OutOfRange => Status::resource_exhausted("a message holds 4 MiB at most").into_http(),
+        _ => response,
+    }
 }
 
 /// Takes away what only a gateway of ours could say to a service: nobody is trusted with that.

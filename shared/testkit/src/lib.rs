@@ -15,11 +15,12 @@
 //!
 //! # Judging a deployment
 //!
-//! Four pieces make a trial, and each stands alone, so that an operator can judge a build before it goes live:
+//! Five pieces make a trial, and each stands alone, so that an operator can judge a build before it goes live:
 //!
 //! - [`Suite`] starts the real binaries in either shape, from a [`Plan`]: settings, replicas, a PostgreSQL server of its
 //!   own, proxies. A [`Member`] is stopped, killed, paused and resumed; [`Suite::victims`] lists all that can be killed.
 //! - [`Proxy`] stands on a [`Link`] and does what networks do: latency, stall, half-open, reset, slices, limit.
+//! - [`wire`] speaks HTTP/2 by hand: floods, halves, and what no client library would send.
 //! - [`History`] writes down what clients are about to do and what they were told: done, refused, or unknown.
 //! - [`history::judge`] holds that against what is there, read through the API and straight from the database.
 //!
@@ -56,6 +57,7 @@ mod program;
 mod proxy;
 mod smtp;
 mod suite;
+pub mod wire;
 
 pub use data::data;
 pub use database::{Database, databases};

@@ -133,6 +133,11 @@ impl Suite {
         remote(proxy.address().port())
     }
 
+    /// What listens at `address`, without a token.
+    pub fn door(address: SocketAddr) -> Transport {
+        remote(address.port())
+    }
+
     /// The socket on which the gateway listens.
     pub fn address(&self) -> SocketAddr {
         local(self.gateway)
@@ -226,13 +231,18 @@ impl Suite {
     /// Waits until the gateway says that every service is ready.
     pub async fn ready(&self) {
         let ready = async {
-            while !matches!(self.readiness().await, Ok(true)) {
+            while !self.is_ready().await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         if tokio::time::timeout(READY, ready).await.is_err() {
             panic!("the suite is not ready");
         }
+    }
+
+    /// Whether the gateway says that every service is ready.
+    pub async fn is_ready(&self) -> bool {
+        matches!(self.readiness().await, Ok(true))
     }
 
     async fn readiness(&self) -> anyhow::Result<bool> {

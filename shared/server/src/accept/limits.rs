@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections at a time; more wait in the kernel's queue. Stays below half of the 1,024 file handles most
-    /// systems grant, since a call may need one of its own.
+    /// Connections at a time; more wait. Of the last eighth each newcomer sends away whoever was quiet longest: first
+    /// who never called, then who has no call open, then who has only streams. Stays below half of the 1,024 file
+    /// handles most systems grant, since a call may need one of its own.
     pub connections: usize,
     /// For the TLS handshake, and again for the first bytes after it: a silent peer holds a slot no longer.
     #[serde(rename = "handshake_seconds", deserialize_with = "seconds")]
@@ -28,6 +29,9 @@ pub struct Limits {
     /// What calls in flight get after GOAWAY before the connection is cut.
     #[serde(rename = "grace_seconds", deserialize_with = "seconds")]
     pub grace: Duration,
+    /// A stream of HTTP/2 whose reader takes nothing for this long is reset.
+    #[serde(rename = "stalled_seconds", deserialize_with = "seconds")]
+    pub stalled: Duration,
     /// What all connections together get once the process stops; the process's own `drain_seconds`.
     #[serde(skip)]
     pub drain: Duration,
@@ -49,6 +53,8 @@ pub struct Limits {
     pub stream_window_bytes: u32,
     /// Unread body bytes a connection may hold.
     pub connection_window_bytes: u32,
+    /// Bytes of an answer that a stream may hold for its reader.
+    pub send_buffer_bytes: usize,
 }
 
 impl Default for Limits {
@@ -60,6 +66,7 @@ impl Default for Limits {
             idle: Duration::from_secs(5 * 60),
             age: Duration::from_secs(10 * 60),
             grace: Duration::from_secs(30),
+            stalled: Duration::from_secs(30),
             drain: Duration::from_secs(15),
             keepalive: Duration::from_secs(30),
             keepalive_answer: Duration::from_secs(10),
@@ -69,6 +76,7 @@ impl Default for Limits {
             header_list_bytes: 16 << 10,
             stream_window_bytes: 64 << 10,
             connection_window_bytes: 1 << 20,
+            send_buffer_bytes: 64 << 10,
         }
     }
 }

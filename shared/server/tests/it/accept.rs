@@ -2,19 +2,20 @@
 
 mod tls;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use caseward_server::accept::{self, Acceptor, Limits, Peer};
+use caseward_testkit::wire::{self, Event, PATIENCE, PREFACE, Wire, call, ping, provocation};
+use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-use crate::wire::{Event, PATIENCE, PREFACE, Wire, call, ping, provocation};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -41,6 +42,14 @@ impl Server {
                 format!("{} {}", peer.address.ip(), peer.certificate.is_some())
             }),
         );
+        let routes = routes.route("/large", post(async || vec![0; 200_000]));
+        let routes = routes.route(
+            "/open",
+            post(async || {
+                let begun = stream::iter([Ok::<_, Infallible>("begun")]).chain(stream::pending());
+                (axum::Extension(accept::Public), axum::body::Body::from_stream(begun))
+            }),
+        );
         let served = tokio::spawn(accept::serve(listener, tls, limits, routes, stop.clone()));
         Self { address, stop, served }
     }
@@ -58,6 +67,10 @@ fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
+async fn open(address: SocketAddr, bytes: &[u8]) -> Wire {
+    Wire::open(address, bytes).await.unwrap()
+}
+
 /// Limits that nothing reaches, for a test to shorten the one it is about.
 fn wide() -> Limits {
     Limits { grace: ms(150), drain: ms(300), ..Limits::default() }
@@ -67,21 +80,21 @@ fn wide() -> Limits {
 async fn a_silent_connection_is_closed_at_the_handshake_limit() {
     let server = Server::start(Limits { handshake: ms(100), ..wide() }).await;
     let started = Instant::now();
-    assert_eq!(Wire::open(server.address, b"").await.next().await, Event::Closed);
+    assert_eq!(open(server.address, b"").await.next().await, Event::Closed);
     assert!(started.elapsed() >= ms(95), "closed early");
 }
 
 #[tokio::test]
 async fn half_a_preface_is_closed_at_the_handshake_limit() {
     let server = Server::start(Limits { handshake: ms(100), ..wide() }).await;
-    let mut wire = Wire::open(server.address, b"PRI * HTTP/2").await;
+    let mut wire = open(server.address, b"PRI * HTTP/2").await;
     assert_eq!(wire.next().await, Event::Closed);
 }
 
 #[tokio::test]
 async fn a_slow_trickle_of_preface_does_not_extend_the_limit() {
     let server = Server::start(Limits { handshake: ms(100), ..wide() }).await;
-    let mut wire = Wire::open(server.address, b"").await;
+    let mut wire = open(server.address, b"").await;
     let started = Instant::now();
     let mut bytes = PREFACE[..24].iter();
     let closed = loop {
@@ -108,7 +121,7 @@ async fn half_an_http1_head_is_closed() {
 #[tokio::test]
 async fn the_limits_are_announced_on_the_wire() {
     let server = Server::start(Limits::default()).await;
-    let mut wire = Wire::open(server.address, PREFACE).await;
+    let mut wire = open(server.address, PREFACE).await;
     let Event::Settings(settings) = wire.next().await else { panic!("settings come first") };
     assert!(settings.contains(&(3, 100)), "concurrent streams: {settings:?}");
     assert!(settings.contains(&(4, 64 << 10)), "stream window: {settings:?}");
@@ -118,7 +131,7 @@ async fn the_limits_are_announced_on_the_wire() {
 #[tokio::test]
 async fn an_idle_connection_is_told_to_go_though_it_pings() {
     let server = Server::start(Limits { idle: ms(150), ..wide() }).await;
-    let mut wire = Wire::open(server.address, PREFACE).await;
+    let mut wire = open(server.address, PREFACE).await;
     wire.send(&ping()).await.unwrap();
     assert_eq!(wire.until(|event| matches!(event, Event::GoAway(_))).await, Event::GoAway(0));
     wire.until(|event| *event == Event::Closed).await;
@@ -127,7 +140,7 @@ async fn an_idle_connection_is_told_to_go_though_it_pings() {
 #[tokio::test]
 async fn a_call_in_flight_is_not_idle() {
     let server = Server::start(Limits { idle: ms(50), ..wide() }).await;
-    let mut wire = Wire::open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
+    let mut wire = open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
     wire.until(|event| *event == Event::Data).await;
     let more = timeout(ms(250), wire.until(|event| matches!(event, Event::GoAway(_)))).await;
     assert!(more.is_err(), "told to go while a stream was open");
@@ -136,7 +149,7 @@ async fn a_call_in_flight_is_not_idle() {
 #[tokio::test]
 async fn an_old_connection_is_told_to_go_and_cut_after_its_grace() {
     let server = Server::start(Limits { age: ms(150), grace: ms(150), ..wide() }).await;
-    let mut wire = Wire::open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
+    let mut wire = open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
     wire.until(|event| *event == Event::Data).await;
     assert_eq!(wire.until(|event| matches!(event, Event::GoAway(_))).await, Event::GoAway(0));
     let told = Instant::now();
@@ -155,8 +168,8 @@ async fn a_drain_without_connections_returns_at_once() {
 #[tokio::test]
 async fn a_drain_does_not_wait_for_a_silent_connection() {
     let server = Server::start(wide()).await;
-    let idle = Wire::open(server.address, b"").await;
-    let mut busy = Wire::open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
+    let idle = open(server.address, b"").await;
+    let mut busy = open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
     busy.until(|event| *event == Event::Data).await;
     let (aborted, took) = server.drain().await;
     assert_eq!(aborted, 0);
@@ -167,7 +180,7 @@ async fn a_drain_does_not_wait_for_a_silent_connection() {
 #[tokio::test]
 async fn a_drain_ends_in_time_though_a_stream_stays_open() {
     let server = Server::start(Limits { grace: ms(10_000), ..wide() }).await;
-    let mut wire = Wire::open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
+    let mut wire = open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
     wire.until(|event| *event == Event::Data).await;
     let (aborted, took) = server.drain().await;
     assert_eq!(aborted, 1);
@@ -179,7 +192,7 @@ async fn a_drain_ends_in_time_though_a_stream_stays_open() {
 #[tokio::test]
 async fn provoked_resets_end_the_connection() {
     let server = Server::start(Limits { local_error_resets: 16, ..wide() }).await;
-    let mut wire = Wire::open(server.address, PREFACE).await;
+    let mut wire = open(server.address, PREFACE).await;
     for n in 0..64 {
         if wire.send(&provocation(1 + 2 * n, CHECK)).await.is_err() {
             break;
@@ -194,12 +207,62 @@ async fn provoked_resets_end_the_connection() {
 #[tokio::test]
 async fn more_connections_than_allowed_wait_their_turn() {
     let server = Server::start(Limits { connections: 1, ..wide() }).await;
-    let mut first = Wire::open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
+    let mut first = open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
     first.until(|event| *event == Event::Data).await;
-    let mut second = Wire::open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
-    assert!(timeout(ms(100), second.next()).await.is_err(), "the second was served too");
+    let mut second = open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
+    assert!(timeout(ms(300), second.event()).await.is_err(), "the second was served too");
     drop(first);
     second.until(|event| *event == Event::Data).await;
+}
+
+#[tokio::test]
+async fn who_does_nothing_makes_room_for_who_calls() {
+    let server = Server::start(Limits { connections: 8, ..wide() }).await;
+    let mut busy = open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
+    busy.until(|event| *event == Event::Data).await;
+    let mut quiet = vec![];
+    for _ in 0..7 {
+        quiet.push(open(server.address, PREFACE).await);
+    }
+    for _ in 0..3 {
+        let mut wire = open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
+        wire.until(|event| *event == Event::Data).await;
+    }
+    quiet[0].until(|event| *event == Event::Closed).await;
+    let left = timeout(ms(100), busy.event()).await;
+    assert!(left.is_err(), "whoever has a call open was sent away before those without: {left:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_anybody_may_open_does_not_keep_a_place() {
+    let server = Server::start(Limits { connections: 1, ..wide() }).await;
+    let mut first = open(server.address, &[PREFACE, &call(1, "/open")].concat()).await;
+    first.until(|event| *event == Event::Data).await;
+    let mut second = open(server.address, &[PREFACE, &call(1, CHECK)].concat()).await;
+    second.until(|event| *event == Event::Data).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_reader_takes_nothing_is_reset_and_no_other() {
+    let server = Server::start(Limits { stalled: ms(200), ..wide() }).await;
+    let window = |bytes: u32| {
+        let setting = [&4u16.to_be_bytes()[..], &bytes.to_be_bytes()].concat();
+        wire::frame(wire::SETTINGS, 0, 0, &setting)
+    };
+    let calls = [PREFACE, &call(1, WATCH)].concat();
+    let mut wire = open(server.address, &calls).await;
+    wire.until(|event| *event == Event::Data).await;
+    let began = Instant::now();
+    for path in [CHECK, "/large"] {
+        let id = if path == CHECK { 3 } else { 5 };
+        let bytes = if path == CHECK { 0 } else { 20_000 };
+        wire.send(&[window(bytes), call(id, path)].concat()).await.unwrap();
+        let reset = wire.until(|event| matches!(event, Event::Reset(..))).await;
+        assert_eq!(reset, Event::Reset(id, 8), "CANCEL");
+    }
+    assert!(began.elapsed() >= ms(400), "reset before its time");
+    wire.send(&[window(64 << 10), call(7, CHECK)].concat()).await.unwrap();
+    wire.until(|event| *event == Event::Data).await;
 }
 
 #[tokio::test]

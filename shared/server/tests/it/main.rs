@@ -6,4 +6,3 @@ mod authority;
 mod settings;
 mod token;
 mod transport;
-mod wire;

@@ -10,6 +10,7 @@ use caseward_api::patient::v1::{CreatePatientRequest, GetPatientRequest};
 use caseward_server::Transport;
 use caseward_server::accept::{self, Acceptor, Limits, Tls};
 use caseward_server::tls::{Connector, Peers};
+use caseward_testkit::wire::PATIENCE;
 use http::{Request, Uri};
 use http_body_util::BodyExt;
 use prost::Message;
@@ -26,7 +27,6 @@ use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt;
 
 use crate::authority::Authority;
-use crate::wire::PATIENCE;
 
 const READ: &str = "/caseward.patient.v1.PatientService/GetPatient";
 const CHANGE: &str = "/caseward.patient.v1.PatientService/CreatePatient";

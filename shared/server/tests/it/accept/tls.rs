@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use caseward_server::accept::{Acceptor, Tls};
+use caseward_testkit::wire::{Event, PREFACE, Wire, call};
 use rustls::client::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
@@ -16,7 +17,6 @@ use tokio_rustls::client::TlsStream;
 
 use super::{CHECK, PATIENCE, Server, wide};
 use crate::authority::{Authority, Leaf};
-use crate::wire::{Event, PREFACE, Wire, call};
 
 /// A client that trusts `authority`.
 fn client(
