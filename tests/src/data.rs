@@ -4,7 +4,7 @@ mod deeds;
 mod flow;
 mod kill;
 mod leave;
-mod load;
+pub(crate) mod load;
 mod lost_update;
 mod pages;
 mod repeat;

@@ -7,6 +7,7 @@ pub mod data;
 pub mod record;
 mod run;
 pub mod sight;
+pub mod stress;
 mod trial;
 
 pub use run::{Run, Tier};
@@ -14,7 +15,7 @@ pub use trial::{Entry, Trial};
 
 /// Every trial, in the order of the promises.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    data::ENTRIES.iter().chain(sight::ENTRIES)
+    data::ENTRIES.iter().chain(sight::ENTRIES).chain(stress::ENTRIES)
 }
 
 /// Runs the trial of `promise` at the tier of a pull request; fails with what it found, and how to find it again.

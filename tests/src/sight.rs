@@ -1,7 +1,7 @@
 //! Who may see what.
 pub(crate) mod ask;
 pub(crate) mod contract;
-mod coverage;
+pub(crate) mod coverage;
 mod oracle;
 mod paths;
 mod roles;

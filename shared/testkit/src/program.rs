@@ -11,6 +11,9 @@ use std::{
 
 use tokio::sync::watch;
 
+/// The ticks of `/proc/…/stat` per second on every Linux there is.
+const TICKS: u32 = 100;
+
 /// One running program. Dropping it kills it.
 pub struct Program {
     name: String,
@@ -62,6 +65,32 @@ impl Program {
     pub fn is_running(&self) -> bool {
         // A thread that is gone without a word could not wait, so there is nothing left to signal.
         self.exit.borrow().is_none() && self.exit.has_changed().is_ok()
+    }
+
+    /// What it holds of the machine's memory, in bytes; on Linux, and while it runs.
+    pub fn memory(&self) -> Option<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it ever held, in bytes; on Linux, and while it runs.
+    pub fn peak(&self) -> Option<u64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, line: &str) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).ok()?;
+        let line = status.lines().find_map(|all| all.strip_prefix(line))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    }
+
+    /// How long a core worked for it; on Linux, and while it runs.
+    pub fn worked(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id)).ok()?;
+        // The name, in brackets, may hold anything; user and system time are the 12th and 13th field behind it.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let ticks: u64 =
+            fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        Some(Duration::from_secs(ticks) / TICKS)
     }
 
     /// Waits for its end, which a test does not expect to take longer than `within`.

@@ -132,7 +132,7 @@ pub async fn create(
 }
 
 /// How often the API shows each key.
-async fn shown(caller: &Caller) -> BTreeMap<String, u64> {
+pub async fn shown(caller: &Caller) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     let mut request = pb::ListPatientsRequest { page_size: 1000, ..Default::default() };
     loop {

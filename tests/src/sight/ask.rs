@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use caseward_server::Transport;
+use caseward_testkit::wire;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full};
 use prost::Message as _;
@@ -63,9 +64,11 @@ impl Voice {
 
     /// Sends `message` to `path` with more headers, and reads the answer to its end, or until a stream falls silent.
     pub async fn raw(&self, path: &str, headers: &[(&str, &str)], message: &[u8]) -> Answer {
-        let mut framed = vec![0];
-        framed.extend((message.len() as u32).to_be_bytes());
-        framed.extend(message);
+        self.bytes(path, headers, wire::message(message)).await
+    }
+
+    /// The same with a body that need not be a message.
+    pub async fn bytes(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
         let mut request = http::Request::post(path)
             .header("content-type", "application/grpc")
             .header("te", "trailers");
@@ -75,7 +78,7 @@ impl Voice {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::new(Full::new(Bytes::from(framed)))).expect("a request");
+        let request = request.body(Body::new(Full::new(Bytes::from(body)))).expect("a request");
         send(&self.door, request).await
     }
 

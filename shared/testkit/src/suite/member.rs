@@ -50,13 +50,18 @@ impl Member {
 
     /// Starts it, and waits until it listens.
     pub async fn start(&mut self) {
+        self.launch();
+        self.program().prints("listening", Duration::from_secs(60)).await;
+    }
+
+    /// Starts it, and does not wait for it.
+    pub fn launch(&mut self) {
         let mut command = Command::new(&self.binary);
         command.envs(self.settings.iter().map(|(key, value)| (key, value)));
         command.current_dir(&self.folder);
         let name = format!("{}-{}", self.name, self.replica);
         let program = Program::start(&name, command, &self.folder);
         let program = program.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
-        program.prints("listening", Duration::from_secs(60)).await;
         self.program = Some(program);
     }
 

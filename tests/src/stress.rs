@@ -1,0 +1,95 @@
+//! What the suite does under stress.
+mod flood;
+mod full;
+mod late;
+mod others;
+mod over;
+mod parts;
+mod restart;
+mod rude;
+mod size;
+mod slow;
+
+use crate::Entry;
+
+/// The trials under stress.
+pub const ENTRIES: &[Entry] = &[
+    Entry::new(
+        "P19.a",
+        "calls with deadlines from 100 ms to 2 s while the service that they need is frozen",
+        "2,000 calls answered 50 ms after their deadline at p99.9, 200 ms at worst",
+        |run| Box::pin(async move { late::frozen(&run).await }),
+    ),
+    Entry::new(
+        "P19.b",
+        "deadlines in every odd spelling, at every port",
+        "every form at every port: kept, or refused as malformed",
+        |run| Box::pin(async move { late::odd(&run).await }),
+    ),
+    Entry::new(
+        "P19.c",
+        "readers who take nothing, and writers whose message never ends",
+        "200 of each ended within their limit and a second, memory flat",
+        |run| Box::pin(async move { late::drops(&run).await }),
+    ),
+    Entry::new(
+        "P20.a",
+        "2, 5 and 10 times as many callers as calls are taken, patient ones and such as leave after 10 ms",
+        "80 % of the peak served, the rest turned away with a time to come back, health never, memory flat",
+        |run| Box::pin(async move { over::load(&run).await }),
+    ),
+    Entry::new(
+        "P21.a",
+        "the directory dead, frozen, half open, its database slow or stalled, the bus gone or stalled",
+        "others at most half as slow again, told within 15 s, well 10 s after",
+        |run| Box::pin(async move { parts::one(&run).await }),
+    ),
+    Entry::new(
+        "P22.a",
+        "each process of two replicas ended and started in turn, clients send again what was UNAVAILABLE",
+        "100 restarts, no call failed",
+        |run| Box::pin(async move { restart::rolling(&run).await }),
+    ),
+    Entry::new(
+        "P22.b",
+        "a process ends while 400 rude clients hold it: silent, half, idle, watching, taking nothing",
+        "40 of 40 within 15 s",
+        |run| Box::pin(async move { restart::rude(&run).await }),
+    ),
+    Entry::new(
+        "P22.c",
+        "a process is told to end while it starts or brings its schema up to date",
+        "40 of 40 within 15 s, the next start clean",
+        |run| Box::pin(async move { restart::at_start(&run).await }),
+    ),
+    Entry::new(
+        "P23.b",
+        "floods of frames that HTTP/2 allows or forbids, by four attackers at a time, beside good callers",
+        "each kind for 20 s on every port: told to go or borne, 64 MiB more at most, others at most twice as slow",
+        |run| Box::pin(async move { flood::frames(&run).await }),
+    ),
+    Entry::new(
+        "P23.c",
+        "more connections than a listener takes that are silent, half or as slow as a byte a second, beside newcomers",
+        "520 of each kind five times over: closed in time, every newcomer served",
+        |run| Box::pin(async move { slow::connections(&run).await }),
+    ),
+    Entry::new(
+        "P23.d",
+        "messages and metadata at their limits, over them, bent and blown up, to every method",
+        "every method, refused as the caller's fault, memory flat",
+        |run| Box::pin(async move { size::messages(&run).await }),
+    ),
+    Entry::new(
+        "P24.a",
+        "the disk of a database fills up, and there is room again",
+        "10 times: refused, nothing acknowledged lost, back within 30 s",
+        |run| Box::pin(async move { full::disk(&run).await }),
+    ),
+    Entry::new(
+        "P24.b",
+        "200 connections to a process with 20 file handles left",
+        "20 times: no spin, who is connected goes on, newcomers again within 5 s",
+        |run| Box::pin(async move { full::handles(&run).await }),
+    ),
+];
