@@ -303,6 +303,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Assessment) -> Result<Model>
         }
     }
     bad.finish()?;
+    identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     identifier::claim(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
     log(&tx, &row, "");

@@ -399,6 +399,7 @@ pub async fn list(
 }
 
 pub async fn create(tx: Tx, row: Model) -> Result<Model> {
+    identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     let row = insert(&tx, row).await?;
     // Whoever makes a case is on its team, or could not go on with it.
     let subject = tx.ctx.subject().to_owned();
@@ -428,6 +429,7 @@ pub async fn update(tx: Tx, id: CaseId, from: pb::Case, mask: FieldMask) -> Resu
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
     if row.identifiers != before.identifiers {
+        identifier::free::<Entity>(&tx, IDENTIFIED, id.uuid(), &row.identifiers.0).await?;
         identifier::replace(&tx, IDENTIFIED, id.uuid(), &row.identifiers.0).await?;
     }
     timeline::add(&tx, &row, "CASE_UPDATED", id.to_string()).await?;

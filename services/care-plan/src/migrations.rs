@@ -6,6 +6,7 @@ mod m20261123_000202_plans;
 mod m20261123_000203_tasks;
 mod m20261123_000204_assessments;
 mod m20261125_000205_confirmations;
+mod m20261125_000206_vouched;
 
 pub struct Migrator;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000203_tasks::Migration),
             Box::new(m20261123_000204_assessments::Migration),
             Box::new(m20261125_000205_confirmations::Migration),
+            Box::new(m20261125_000206_vouched::Migration),
         ]);
         all
     }

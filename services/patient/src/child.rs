@@ -67,7 +67,9 @@ pub async fn list<E: Child>(
 
 pub async fn create<E: Child>(tx: Tx, patient: PatientId, from: E::Wire) -> Result<E::Model> {
     let patient = patient::get(&tx, patient).await?;
-    insert::<E>(&tx, E::draft(&tx, patient.id, &from)?).await
+    let row = E::draft(&tx, patient.id, &from)?;
+    identifier::free::<E>(&tx, E::IDENTIFIED, E::id(&row), E::identifiers(&row)).await?;
+    insert::<E>(&tx, row).await
 }
 
 async fn insert<E: Child>(tx: &Tx, row: E::Model) -> Result<E::Model> {
@@ -78,8 +80,24 @@ async fn insert<E: Child>(tx: &Tx, row: E::Model) -> Result<E::Model> {
     Ok(row)
 }
 
+/// Writes what a caller changes.
+pub async fn update<E: Child>(
+    tx: &Tx,
+    before: E::Model,
+    row: E::Model,
+    fields: Vec<String>,
+) -> Result<E::Model>
+where
+    E::Model: PartialEq,
+{
+    if E::identifiers(&row) != E::identifiers(&before) {
+        identifier::free::<E>(tx, E::IDENTIFIED, E::id(&row), E::identifiers(&row)).await?;
+    }
+    store::<E>(tx, before, row, fields).await
+}
+
 /// Writes what differs, if anything does.
-pub async fn store<E: Child>(
+async fn store<E: Child>(
     tx: &Tx,
     before: E::Model,
     row: E::Model,
@@ -139,18 +157,22 @@ where
     if E::identifiers(&draft).is_empty() {
         return Err(Error::invalid(field(), "a loaded resource needs at least one"));
     }
-    match identifier::find(tx, E::IDENTIFIED, E::identifiers(&draft)).await?[..] {
-        [] => {
+    let owners = identifier::find(tx, E::IDENTIFIED, E::identifiers(&draft)).await?;
+    let known = E::of(&tx.ctx).filter(E::PATIENT.eq(patient)).filter(E::ID.is_in(owners.clone()));
+    let mut known = caseward_store::list(tx, known).await?;
+    match (known.pop(), owners.len()) {
+        (None, 1..)
+            if identifier::are_vouched(tx, E::IDENTIFIED, E::identifiers(&draft)).await? =>
+        {
+            Err(Error::invalid(field(), "belong to somebody else's record"))
+        }
+        (None, _) => {
             E::loaded(None, &mut draft, &from)?;
             let row = insert::<E>(tx, draft).await?;
             E::settle(tx, &row).await?;
             Ok((Action::Created, E::name(&row)))
         }
-        [id] => {
-            let before = get::<E>(tx, (patient, id.into())).await.map_err(|error| match error {
-                Error::NotFound(_) => Error::invalid(field(), "belong to somebody else's record"),
-                other => other,
-            })?;
+        (Some(before), 1) => {
             E::loaded(Some(&before), &mut draft, &from)?;
             let row = E::merged(&before, draft);
             if row == before {

@@ -229,7 +229,7 @@ pub async fn update(
     let fields = check::masked(&mask, &WRITABLE);
     let mut row = before.clone();
     row.take(&fields, &from)?;
-    child::store::<Entity>(&tx, before, row, fields.into_iter().map(str::to_owned).collect()).await
+    child::update::<Entity>(&tx, before, row, fields.into_iter().map(str::to_owned).collect()).await
 }
 
 // === wire ===

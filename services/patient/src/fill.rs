@@ -51,6 +51,7 @@ fn claim(row: &patient::Model, named: &Identifier) -> identifier::ActiveModel {
         system: Set(named.system.clone()),
         value: Set(named.value.clone()),
         resource: Set(row.id.uuid()),
+        vouched: Set(true),
     }
 }
 

@@ -79,7 +79,7 @@ impl PatientService for Patients {
         let (ctx, req) = Ctx::open(req)?;
         let row = patient::Model::draft(&ctx, &req.patient.clone().unwrap_or_default())?;
         let reply =
-            self.store.write(&ctx, &req, move |tx| patient::create(tx, row.clone())).await?;
+            self.store.write(&ctx, &req, move |tx| patient::register(tx, row.clone())).await?;
         Ok(Response::new(reply))
     }
 

@@ -3,6 +3,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261123_000101_patient;
 mod m20261125_000102_accountability;
+mod m20261125_000103_vouched;
 
 pub struct Migrator;
 
@@ -12,6 +13,7 @@ impl MigratorTrait for Migrator {
         all.extend([
             Box::new(m20261123_000101_patient::Migration) as Box<dyn MigrationTrait>,
             Box::new(m20261125_000102_accountability::Migration),
+            Box::new(m20261125_000103_vouched::Migration),
         ]);
         all
     }

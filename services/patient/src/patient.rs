@@ -300,7 +300,13 @@ pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<M
     caseward_store::page(scope, select, page).await
 }
 
-pub async fn create(tx: Tx, row: Model) -> Result<Model> {
+/// Makes the patient that a caller asks for.
+pub async fn register(tx: Tx, row: Model) -> Result<Model> {
+    identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
+    create(tx, row).await
+}
+
+async fn create(tx: Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
     identifier::claim(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     let period = Period { start: Some(tx.ctx.now()), end: Some(tx.ctx.now() + REGISTRATION) };
@@ -336,6 +342,9 @@ pub async fn update(tx: Tx, id: PatientId, from: pb::Patient, mask: FieldMask) -
         }
     }
     bad.finish()?;
+    if row.identifiers != before.identifiers {
+        identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
+    }
     store(&tx, before, row).await
 }
 
@@ -405,7 +414,7 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
 
 /// The patient that a load speaks of: who has the first of its identifiers, of which the source is surest, unless they
 /// are plainly somebody else, as where two sources count from one; else who has another and may be the same person. An
-/// identifier that somebody else has is left out.
+/// identifier that is vouched to be somebody else's is left out; one that nobody vouches for makes nobody another's double.
 async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<Model>> {
     let owners = identifier::find(tx, IDENTIFIED, &draft.identifiers.0).await?;
     let mut alike = vec![];
@@ -414,7 +423,9 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
     }
     let surest = from.identifiers.first().cloned().unwrap_or_default();
     let surest = data::Identifier { system: surest.system, value: surest.value };
-    match identifier::find(tx, IDENTIFIED, &[surest]).await?.first() {
+    let surest = [surest];
+    let vouched = identifier::are_vouched(tx, IDENTIFIED, &surest).await?;
+    match identifier::find(tx, IDENTIFIED, &surest).await?.first().filter(|_| vouched) {
         Some(id) if !alike.iter().any(|one| one.id.uuid() == *id && one.is_another(draft)) => {
             alike.retain(|one| one.id.uuid() == *id);
         }
@@ -427,8 +438,11 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
     if owners.iter().any(|id| found.as_ref().is_none_or(|one| one.id.uuid() != *id)) {
         let mut own = vec![];
         for each in std::mem::take(&mut draft.identifiers.0) {
-            let owner = identifier::find(tx, IDENTIFIED, std::slice::from_ref(&each)).await?;
-            if owner.iter().all(|id| found.as_ref().is_some_and(|one| one.id.uuid() == *id)) {
+            let one = std::slice::from_ref(&each);
+            let owner = identifier::find(tx, IDENTIFIED, one).await?;
+            let theirs =
+                owner.iter().all(|id| found.as_ref().is_some_and(|one| one.id.uuid() == *id));
+            if theirs || !identifier::are_vouched(tx, IDENTIFIED, one).await? {
                 own.push(each);
             }
         }
@@ -436,6 +450,9 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
     }
     if found.is_none() && draft.identifiers.0.is_empty() {
         return Err(Error::invalid("patient.identifiers", "belong to another person"));
+    }
+    if let Some(found) = found.as_ref().filter(|_| !vouched) {
+        identifier::vouch(tx, IDENTIFIED, found.id.uuid(), &draft.identifiers.0).await?;
     }
     Ok(found)
 }

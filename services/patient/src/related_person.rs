@@ -234,7 +234,7 @@ pub async fn update(
     row.take(&fields, &from, tx.ctx.now())?;
     let former = before.clone();
     let fields = fields.into_iter().map(str::to_owned).collect();
-    let row = child::store::<Entity>(&tx, before, row, fields).await?;
+    let row = child::update::<Entity>(&tx, before, row, fields).await?;
     match &row.subject {
         subject if *subject == former.subject => {}
         Some(_) => open(&tx, &row).await?,

@@ -1,14 +1,18 @@
-//! Identifiers that other systems gave to resources of a service, one row each: no two resources of a kind share one,
-//! and a load finds what an earlier one made.
-use caseward_core::{Ctx, Error, Result, data::Identifier};
+//! Identifiers that other systems gave to resources of a service, one row each, so that a load finds what an earlier one
+//! made.
+//!
+//! Whoever sees every patient vouches for an identifier: of those, no two resources of a kind share one. What a caller
+//! says who sees some patients is held only against what that caller sees, so that one taken by somebody out of sight is
+//! answered like one that is free, by the same statements. It stands beside the other, and whoever sees both finds both.
+use caseward_core::{Ctx, Error, Reach, Result, data::Identifier};
 use sea_orm::{
     ActiveValue::Set,
-    Condition, QuerySelect,
+    Condition,
     entity::prelude::*,
-    sea_query::{Query, SelectStatement},
+    sea_query::{OnConflict, Query, SelectStatement},
 };
 
-use crate::{Scope, Tx};
+use crate::{Resource, Scope, Tx};
 
 /// One identifier of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -27,7 +31,10 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub value: String,
     /// The resource.
+    #[sea_orm(primary_key, auto_increment = false)]
     pub resource: Uuid,
+    /// Whether whoever said so sees all others; unique among those that are.
+    pub vouched: bool,
 }
 
 /// The table stands alone.
@@ -35,38 +42,83 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The resource of `kind` with one identifier, for use within a scoped query.
+/// The resources of `kind` with one identifier, for use within a scoped query.
 pub fn holder(ctx: &Ctx, kind: &str, system: &str, value: &str) -> SelectStatement {
+    let one = Identifier { system: system.to_owned(), value: value.to_owned() };
+    holders(ctx, kind, &[one])
+}
+
+fn holders(ctx: &Ctx, kind: &str, identifiers: &[Identifier]) -> SelectStatement {
     Query::select()
         .column(Column::Resource)
         .from(Entity)
         .and_where(Column::Organization.eq(ctx.organization()))
         .and_where(Column::Kind.eq(kind))
-        .and_where(Column::System.eq(system))
-        .and_where(Column::Value.eq(value))
+        .cond_where(any(identifiers))
         .to_owned()
 }
 
-/// The resources of `kind` that have any of `identifiers`. Only ids leave; the caller's scope is for where they are used.
+fn any(identifiers: &[Identifier]) -> Condition {
+    identifiers.iter().fold(Condition::any(), |any, Identifier { system, value }| {
+        any.add(Condition::all().add(Column::System.eq(system)).add(Column::Value.eq(value)))
+    })
+}
+
+/// The resources of `kind` that have any of `identifiers`: of each those that are vouched for, or else all. Only ids
+/// leave; the caller's scope is for where they are used.
 pub async fn find(scope: &Scope, kind: &str, identifiers: &[Identifier]) -> Result<Vec<Uuid>> {
     if identifiers.is_empty() {
         return Ok(vec![]);
     }
-    let any = identifiers.iter().fold(Condition::any(), |any, Identifier { system, value }| {
-        any.add(Condition::all().add(Column::System.eq(system)).add(Column::Value.eq(value)))
-    });
-    let mut found: Vec<Uuid> = Entity::find()
+    let rows = Entity::find()
         .filter(Column::Organization.eq(scope.ctx.organization()))
         .filter(Column::Kind.eq(kind))
-        .filter(any)
-        .select_only()
-        .column(Column::Resource)
-        .into_tuple()
+        .filter(any(identifiers))
         .all(&scope.db)
         .await?;
+    let better = |row: &Model| {
+        rows.iter().any(|other| {
+            other.vouched && (&other.system, &other.value) == (&row.system, &row.value)
+        })
+    };
+    let mut found: Vec<Uuid> =
+        rows.iter().filter(|row| row.vouched || !better(row)).map(|row| row.resource).collect();
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Whether somebody vouches for one of `identifiers` as that of a resource of `kind`.
+pub async fn are_vouched(scope: &Scope, kind: &str, identifiers: &[Identifier]) -> Result<bool> {
+    let row = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Kind.eq(kind))
+        .filter(any(identifiers))
+        .filter(Column::Vouched.eq(true))
+        .one(&scope.db)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Refuses `identifiers` of which the caller sees that something other than `resource` has one.
+pub async fn free<E: Resource>(
+    tx: &Tx,
+    kind: &str,
+    resource: Uuid,
+    identifiers: &[Identifier],
+) -> Result<()> {
+    if identifiers.is_empty() {
+        return Ok(());
+    }
+    let others = E::of(&tx.ctx).filter(E::ID.ne(resource)).filter(E::ID.in_subquery(holders(
+        &tx.ctx,
+        kind,
+        identifiers,
+    )));
+    match others.one(&tx.db).await? {
+        Some(_) => Err(taken(kind)),
+        None => Ok(()),
+    }
 }
 
 /// Makes `identifiers` those of `resource`, beside those it has.
@@ -74,33 +126,61 @@ pub async fn claim(tx: &Tx, kind: &str, resource: Uuid, identifiers: &[Identifie
     if identifiers.is_empty() {
         return Ok(());
     }
+    let vouched = tx.ctx.caller.reach == Reach::Organization;
     let rows = identifiers.iter().map(|Identifier { system, value }| ActiveModel {
         organization: Set(tx.ctx.organization()),
         kind: Set(kind.to_owned()),
         system: Set(system.clone()),
         value: Set(value.clone()),
         resource: Set(resource),
+        vouched: Set(vouched),
     });
+    if !vouched {
+        // One that is vouched for already stays as it is.
+        let kept = OnConflict::new().do_nothing().to_owned();
+        let insert = Entity::insert_many(rows).on_conflict(kept);
+        return match insert.exec_without_returning(&tx.db).await {
+            Ok(_) | Err(DbErr::RecordNotInserted) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+    }
     match tx.insert::<Entity>(rows).await {
-        Err(Error::AlreadyExists(_)) => {
-            Err(Error::AlreadyExists(format!("a {kind} with one of these identifiers")))
-        }
+        Err(Error::AlreadyExists(_)) => Err(taken(kind)),
         done => done,
     }
 }
 
-/// Takes the identifiers of `resource` away and gives it `identifiers`.
+/// Vouches for those of `identifiers` that `resource` has and nobody vouched for.
+pub async fn vouch(tx: &Tx, kind: &str, resource: Uuid, identifiers: &[Identifier]) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::Vouched, Expr::value(true))
+        .filter(Column::Organization.eq(tx.ctx.organization()))
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::Resource.eq(resource))
+        .filter(any(identifiers))
+        .exec(&tx.db)
+        .await?;
+    Ok(())
+}
+
+/// Takes the identifiers of `resource` away and gives it `identifiers`. One that was vouched for stays so.
 pub async fn replace(
     tx: &Tx,
     kind: &str,
     resource: Uuid,
     identifiers: &[Identifier],
 ) -> Result<()> {
-    Entity::delete_many()
-        .filter(Column::Organization.eq(tx.ctx.organization()))
-        .filter(Column::Kind.eq(kind))
-        .filter(Column::Resource.eq(resource))
-        .exec(&tx.db)
-        .await?;
+    let mut gone = Condition::all()
+        .add(Column::Organization.eq(tx.ctx.organization()))
+        .add(Column::Kind.eq(kind))
+        .add(Column::Resource.eq(resource));
+    if tx.ctx.caller.reach == Reach::Related && !identifiers.is_empty() {
+        gone = gone.add(any(identifiers).not());
+    }
+    Entity::delete_many().filter(gone).exec(&tx.db).await?;
     claim(tx, kind, resource, identifiers).await
+}
+
+fn taken(kind: &str) -> Error {
+    Error::AlreadyExists(format!("a {kind} with one of these identifiers"))
 }

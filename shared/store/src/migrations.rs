@@ -1,5 +1,8 @@
 //! The tables of this crate, in every service's database, and the helpers that all migrations use.
-use sea_orm_migration::prelude::*;
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{ConnectionTrait, DbErr},
+};
 
 mod m20261123_000001_store;
 mod m20261125_000002_audit;
@@ -41,6 +44,33 @@ pub fn unique(table: &'static str, columns: &[&'static str]) -> IndexCreateState
     let mut create = index(table, columns);
     create.unique();
     create
+}
+
+/// Lets a resource have an identifier that nobody vouches for, whoever else has it; those that are there are vouched for.
+pub async fn vouch(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    // SQLite cannot give a table another key.
+    let mut identifier = Table::create();
+    identifier.table("identifier_next").col(uuid("organization")).col(text("kind"));
+    identifier.col(text("system")).col(text("value")).col(uuid("resource"));
+    // A replica of the version before vouches for what it writes.
+    identifier.col(flag("vouched").default(true));
+    let mut key = Index::create();
+    for column in ["organization", "kind", "system", "value", "resource"] {
+        key.col(column);
+    }
+    manager.create_table(identifier.primary_key(&mut key).to_owned()).await?;
+    let columns = "organization, kind, system, value, resource";
+    let db = manager.get_connection();
+    for step in [
+        &format!("INSERT INTO identifier_next ({columns}) SELECT {columns} FROM identifier"),
+        "DROP TABLE identifier",
+        "ALTER TABLE identifier_next RENAME TO identifier",
+        "CREATE UNIQUE INDEX ux_identifier_vouched ON identifier (organization, kind, system, value) \
+         WHERE vouched",
+    ] {
+        db.execute_unprepared(step).await?;
+    }
+    manager.create_index(index("identifier", &["organization", "kind", "resource"])).await
 }
 
 /// A UUID that is the primary key.

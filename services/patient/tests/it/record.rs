@@ -1,5 +1,7 @@
 //! Patients: made once, seen by those who are related, changed as last seen, and never taken by a colleague.
-use caseward_api::patient::v1 as pb;
+use std::slice::from_ref;
+
+use caseward_api::{patient::v1 as pb, types::v1::ingest_outcome::Action};
 use prost_types::FieldMask;
 use time::Duration;
 use tonic::Code;
@@ -116,6 +118,54 @@ async fn no_two_patients_share_an_identifier_and_a_search_finds_the_one() {
             let request = pb::ListPatientsRequest { identifier, ..Default::default() };
             assert_eq!(sue.list_patients(request).await.unwrap().into_inner().patients, found);
         }
+    }
+}
+
+#[tokio::test]
+async fn an_identifier_of_somebody_out_of_sight_is_answered_like_a_free_one() {
+    for world in worlds().await {
+        let (mut sue, mut ana) =
+            (world.caller("sue", "supervisor"), world.caller("ana", "case_manager"));
+        let patient = |family: &str, number: &str| pb::Patient {
+            names: person(family),
+            identifiers: identifier(number),
+            ..Default::default()
+        };
+        let made = |family: &str, number: &str| pb::CreatePatientRequest {
+            patient: Some(patient(family, number)),
+            ..Default::default()
+        };
+        let known = sue.create_patient(made("Byron", "7")).await.unwrap().into_inner();
+        let hers = ana.create_patient(made("Byron", "7")).await.unwrap().into_inner();
+        assert_eq!(hers.identifiers, known.identifiers);
+        // Of those whom one sees, no two have it.
+        for caller in [&mut ana, &mut sue] {
+            assert_eq!(code(caller.create_patient(made("King", "7")).await), Code::AlreadyExists);
+        }
+        let identifier = "urn:test:mrn|7".to_owned();
+        let request = pb::ListPatientsRequest { identifier, ..Default::default() };
+        let list = ana.list_patients(request.clone()).await.unwrap().into_inner().patients;
+        assert_eq!(list, from_ref(&hers));
+        let list = sue.list_patients(request).await.unwrap().into_inner().patients;
+        assert_eq!(list, [known.clone(), hers]);
+
+        let mut hub = world.caller("hub", "integration");
+        let mut load = async |family: &str, number: &str| {
+            let patients = vec![patient(family, number)];
+            let request = pb::IngestPatientsRequest { patients, ..Default::default() };
+            let outcome =
+                hub.ingest_patients(request).await.unwrap().into_inner().outcomes.remove(0);
+            (outcome.action(), outcome.name)
+        };
+        assert_eq!(load("Byron", "7").await, (Action::Unchanged, known.name));
+        // A number that was typed wrong bars nobody from having it, and a registration that came early is taken up.
+        let early = ana.create_patient(made("Early", "8")).await.unwrap().into_inner().name;
+        let (action, right) = load("Right", "8").await;
+        assert_eq!((action, right == early), (Action::Created, false));
+        assert_eq!(load("Right", "8").await, (Action::Unchanged, right));
+        let early = ana.create_patient(made("Early", "9")).await.unwrap().into_inner().name;
+        assert_eq!(load("Early", "9").await, (Action::Unchanged, early.clone()));
+        assert_eq!(load("Married", "9").await, (Action::Updated, early));
     }
 }
 
