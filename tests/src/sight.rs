@@ -2,12 +2,20 @@
 pub(crate) mod ask;
 pub(crate) mod contract;
 pub(crate) mod coverage;
+mod fill;
+mod leaks;
+mod marks;
+mod masks;
 mod oracle;
+mod pages;
 mod paths;
+mod revoked;
 mod roles;
 mod rows;
+mod sinks;
 mod tokens;
 pub(crate) mod world;
+mod worlds;
 
 use crate::Entry;
 
@@ -42,6 +50,42 @@ pub const ENTRIES: &[Entry] = &[
         "random relations, filters, pages and orders against a naive evaluator",
         "200,000 answers per store, none differs",
         |run| Box::pin(async move { oracle::lists(&run).await }),
+    ),
+    Entry::new(
+        "P9.b",
+        "pairs of organizations that differ in what a caller does not see; what each tells that caller, byte by byte",
+        "10,000 pairs, 50 answers each, none differs",
+        |run| Box::pin(async move { worlds::look_alike(&run).await }),
+    ),
+    Entry::new(
+        "P9.d",
+        "every filter by every value, asked by caregivers who do not see every field; what other systems filter by",
+        "20,000 answers, none tells what is not shown",
+        |run| Box::pin(async move { masks::filters(&run).await }),
+    ),
+    Entry::new(
+        "P9.e",
+        "page tokens of other callers, lists, parents and queries; cut, flipped, guessed, made up",
+        "10,000 in each shape, none taken",
+        |run| Box::pin(async move { pages::stray_tokens(&run).await }),
+    ),
+    Entry::new(
+        "P9.f",
+        "every field that is not a caller's to set: in bodies, in masks; names of what the caller does not see",
+        "5,000 in each shape, none set, moved or told",
+        |run| Box::pin(async move { masks::mass_assignment(&run).await }),
+    ),
+    Entry::new(
+        "P11.a",
+        "members leave and caregivers lose their scope, while others work; each service is asked every 20 ms",
+        "1,000 in each shape, refused everywhere within 5 s",
+        |run| Box::pin(async move { revoked::relations(&run).await }),
+    ),
+    Entry::new(
+        "P13.a",
+        "values in every field of every request, accepted and refused; looked for wherever they have no business",
+        "200 values in every place and spelling, none found",
+        |run| Box::pin(async move { leaks::nowhere(&run).await }),
     ),
     Entry::new(
         "P16.a",

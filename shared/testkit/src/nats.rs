@@ -1,5 +1,9 @@
 //! A NATS server with JetStream, one test's own, that can be stopped and started again.
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use async_nats::{header, jetstream};
 use tempfile::TempDir;
@@ -51,6 +55,11 @@ impl Nats {
     /// Whether it is this test's own, so that [`Nats::stop`] and [`Nats::start`] work.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// Where it keeps its streams, and its log in `nats.log`.
+    pub fn folder(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.folder.path())
     }
 
     /// Kills the server. What its streams hold stays.

@@ -54,6 +54,11 @@ impl Postgres {
         Some(start(programs).await.expect("PostgreSQL is here, so it starts"))
     }
 
+    /// Where it keeps its data, and its log in `postgres.log`.
+    pub fn folder(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.folder.as_path())
+    }
+
     /// Kills one process that serves a client, if there is one; the server then ends the others, and recovers.
     pub async fn kill_backend(&mut self, chances: &mut fastrand::Rng) {
         let serving: Vec<u32> = self.children().into_iter().filter(|pid| serves(*pid)).collect();

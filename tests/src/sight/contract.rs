@@ -2,7 +2,7 @@
 use std::sync::LazyLock;
 
 use http::Method as Verb;
-use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor, Value};
 use serde_json::json;
 
 /// One method of one service.
@@ -38,6 +38,21 @@ pub fn rpcs() -> &'static [Rpc] {
 /// The method with a short name.
 pub fn rpc(name: &str) -> &'static Rpc {
     rpcs().iter().find(|rpc| rpc.name == name).unwrap_or_else(|| panic!("no method {name}"))
+}
+
+/// The method that gets a resource of a form, such as `cases/*`.
+pub fn getter(form: &str) -> Option<&'static Rpc> {
+    let gets = |rpc: &&Rpc| rpc.rest.0 == Verb::GET && rpc.target() == Some(("name", form));
+    rpcs().iter().find(gets)
+}
+
+/// Whether a field is the service's to set, and ignored where a caller does.
+pub fn is_output_only(field: &FieldDescriptor) -> bool {
+    const OUTPUT_ONLY: i32 = 3;
+    let behavior = POOL.get_extension_by_name("google.api.field_behavior").expect("it is imported");
+    let options = field.options();
+    let all = options.get_extension(&behavior);
+    all.as_list().is_some_and(|all| all.contains(&Value::EnumNumber(OUTPUT_ONLY)))
 }
 
 fn read() -> Vec<Rpc> {

@@ -2,7 +2,9 @@
 use std::collections::BTreeMap;
 
 use caseward_testkit::Suite;
-use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, Database, Statement};
+
+use super::sinks;
 
 /// How many counts in a row must agree: a message is drafted, judged and sent in steps, each by whoever has the lease.
 const AGREE: usize = 5;
@@ -25,18 +27,10 @@ pub async fn settled(suite: &Suite) -> BTreeMap<String, i64> {
 /// The rows of every table of every service but those that grow by themselves: the audit, and what queues up.
 async fn count(suite: &Suite) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
-    for service in ["patient", "care_plan", "directory", "notification"] {
+    for service in sinks::SERVICES {
         let db = Database::connect(suite.database(service)).await.expect("the database answers");
         let backend = db.get_database_backend();
-        let all = match backend {
-            DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
-            _ => {
-                "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = current_schema()"
-            }
-        };
-        let tables = db.query_all_raw(Statement::from_string(backend, all)).await.expect("tables");
-        for table in tables {
-            let table: String = table.try_get("", "name").expect("a name");
+        for table in sinks::tables(&db).await {
             if ["audit", "lease", "sqlite_", "seaql_", "timer"]
                 .iter()
                 .any(|own| table.starts_with(own))

@@ -139,6 +139,18 @@ impl World {
         Some(self.names.get(form).unwrap_or_else(|| panic!("nothing is called {form}")))
     }
 
+    /// A resource by what one of its kind is called, such as `carePlan`.
+    pub fn called(&self, kind: &str) -> Option<&str> {
+        let plural = match kind.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{kind}s"),
+        };
+        let of = |form: &str| {
+            form.strip_suffix("/*").is_some_and(|kind| kind.rsplit('/').next() == Some(&plural))
+        };
+        self.names.iter().find(|(form, _)| of(form)).map(|(_, name)| name.as_str())
+    }
+
     /// The resource of a form, such as `cases/*`.
     pub fn name(&self, form: &str) -> &str {
         &self.names[form]

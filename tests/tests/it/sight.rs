@@ -27,6 +27,36 @@ async fn every_list_shows_what_a_naive_reader_would_show() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_caller_does_not_see_changes_no_answer() {
+    holds("P9.b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_tells_nothing_that_is_not_shown() {
+    holds("P9.d").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_token_goes_on_with_its_own_list_for_its_own_caller_only() {
+    holds("P9.e").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_a_callers_to_set_is_not_set_by_naming_it() {
+    holds("P9.f").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_let_go_is_refused_everywhere_within_five_seconds() {
+    holds("P11.a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_callers_send_is_in_the_tables_made_for_it_and_nowhere_else() {
+    holds("P13.a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_bad_token_is_refused_alike_at_every_service() {
     holds("P16.a").await;
 }
