@@ -34,9 +34,19 @@ pub struct Load {
 impl Load {
     /// Starts the clients, each on a connection of its own. Half of what has an unknown outcome is sent again.
     pub fn start(suite: &Suite, folder: &Path, seed: u64) -> Load {
+        Load::with(suite, folder, seed, CLIENTS, Duration::ZERO)
+    }
+
+    /// Starts a few clients that rest between calls, beside callers who are what is tried.
+    pub fn beside(suite: &Suite, folder: &Path, seed: u64) -> Load {
+        Load::with(suite, folder, seed, 4, Duration::from_millis(40))
+    }
+
+    fn with(suite: &Suite, folder: &Path, seed: u64, clients: usize, rest: Duration) -> Load {
         let history = History::create(&folder.join("history"), seed).unwrap();
-        let (stop, mut clients) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
-        for n in 0..CLIENTS {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), clients);
+        let mut clients = JoinSet::new();
+        for n in 0..count {
             let caller = suite.caller("sam", &["supervisor"]).at(&suite.transport());
             let (history, stop) = (history.clone(), stop.clone());
             let mut chances = fastrand::Rng::with_seed(seed ^ n as u64);
@@ -48,6 +58,7 @@ impl Load {
                         && chances.bool()
                         && !stop.load(Relaxed)
                     {}
+                    tokio::time::sleep(rest).await;
                 }
             });
         }
