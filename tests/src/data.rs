@@ -7,6 +7,7 @@ mod leave;
 pub(crate) mod load;
 mod lost_update;
 mod pages;
+mod power;
 mod repeat;
 
 use crate::Entry;
@@ -30,6 +31,18 @@ pub const ENTRIES: &[Entry] = &[
         "callers give every change that the contracts know a deadline within 1.5 times its slowest, through the gateway",
         "10,000 calls in each shape, no connection left in a transaction, nothing lost or half done",
         |run| Box::pin(async move { leave::deadlines(&run).await }),
+    ),
+    Entry::new(
+        "P3.a",
+        "the power is cut at any moment of a load of creates, under every database of one process on SQLite",
+        "100 cuts, none lost, none doubled, files whole, audit log verified",
+        |run| Box::pin(async move { power::sqlite(&run).await }),
+    ),
+    Entry::new(
+        "P3.b",
+        "the power is cut at any moment of a load of creates, under the PostgreSQL of a cluster",
+        "100 cuts, none lost, none doubled, audit log verified",
+        |run| Box::pin(async move { power::postgres(&run).await }),
     ),
     Entry::new(
         "P4.a",

@@ -15,11 +15,12 @@
 //!
 //! # Judging a deployment
 //!
-//! Five pieces make a trial, and each stands alone, so that an operator can judge a build before it goes live:
+//! Six pieces make a trial, and each stands alone, so that an operator can judge a build before it goes live:
 //!
 //! - [`Suite`] starts the real binaries in either shape, from a [`Plan`]: settings, replicas, a PostgreSQL server of its
 //!   own, proxies. A [`Member`] is stopped, killed, paused and resumed; [`Suite::victims`] lists all that can be killed.
 //! - [`Proxy`] stands on a [`Link`] and does what networks do: latency, stall, half-open, reset, slices, limit.
+//! - [`Disk`] loses what was not flushed, as in a power cut; [`Plan`] puts the data, or its PostgreSQL, on one.
 //! - [`wire`] speaks HTTP/2 by hand: floods, halves, and what no client library would send.
 //! - [`History`] writes down what clients are about to do and what they were told: done, refused, or unknown.
 //! - [`history::judge`] holds that against what is there, read through the API and straight from the database.
@@ -47,6 +48,7 @@
 //! Without the first two variables, `postgres`, `initdb` and `nats-server` are looked for on `PATH`.
 mod data;
 mod database;
+mod disk;
 pub mod fuzz;
 pub mod history;
 mod nats;
@@ -61,6 +63,7 @@ pub mod wire;
 
 pub use data::data;
 pub use database::{Database, databases};
+pub use disk::Disk;
 pub use history::{History, Outcome};
 pub use nats::{Nats, nats};
 pub use oidc::Provider;

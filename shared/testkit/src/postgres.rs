@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::sync::OnceCell;
 
-use crate::program::{self, Program};
+use crate::{
+    Disk,
+    program::{self, Program},
+};
 
 /// A server. Dropping it stops it.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Own {
     folder: PathBuf,
     port: u16,
     owner: Owner,
+    /// Whether it waits for the disk.
+    flushes: bool,
     program: Option<Program>,
 }
 
@@ -51,7 +56,21 @@ impl Postgres {
             crate::missing("postgres", "no PostgreSQL on PATH");
             return None;
         };
-        Some(start(programs).await.expect("PostgreSQL is here, so it starts"))
+        let folder = tempfile::Builder::new().prefix("caseward-postgres-").tempdir();
+        let folder = folder.expect("a folder").keep();
+        program::remove_at_exit(folder.clone());
+        Some(start(programs, folder, false).await.expect("PostgreSQL is here, so it starts"))
+    }
+
+    /// The same with its data in a new folder on a disk whose power will be cut: what it commits, it flushes.
+    pub async fn own_on(disk: &Disk) -> Option<Postgres> {
+        let Some(programs) = programs() else {
+            crate::missing("postgres", "no PostgreSQL on PATH");
+            return None;
+        };
+        let folder = disk.path().join("postgres");
+        std::fs::create_dir(&folder).expect("a folder");
+        Some(start(programs, folder, true).await.expect("PostgreSQL is here, so it starts"))
     }
 
     /// Where it keeps its data, and its log in `postgres.log`.
@@ -134,31 +153,32 @@ fn programs() -> Option<PathBuf> {
     program::find("initdb", debian.into_iter().rev(), beside)?.parent().map(Path::to_owned)
 }
 
-async fn start(programs: PathBuf) -> anyhow::Result<Postgres> {
-    let folder = tempfile::Builder::new().prefix("caseward-postgres-").tempdir()?.keep();
-    program::remove_at_exit(folder.clone());
+async fn start(programs: PathBuf, folder: PathBuf, flushes: bool) -> anyhow::Result<Postgres> {
     let owner = Owner::of(&folder)?;
     let mut initdb = owner.command(&programs.join("initdb"));
     initdb.args(["--username=caseward", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
-    let made =
-        initdb.arg("--no-sync").arg("-D").arg(folder.join("data")).current_dir(&folder).output()?;
+    if !flushes {
+        initdb.arg("--no-sync");
+    }
+    let made = initdb.arg("-D").arg(folder.join("data")).current_dir(&folder).output()?;
     if !made.status.success() {
         bail!("initdb: {}", String::from_utf8_lossy(&made.stderr));
     }
     let port = program::free_port()?;
-    let mut own = Own { programs, folder, port, owner, program: None };
+    let mut own = Own { programs, folder, port, owner, flushes, program: None };
     own.program = Some(serve(&own).await?);
     Ok(Postgres { url: format!("postgres://caseward@127.0.0.1:{port}"), own: Some(own) })
 }
 
 async fn serve(own: &Own) -> anyhow::Result<Program> {
-    let Own { programs, folder, port, owner, .. } = own;
+    let Own { programs, folder, port, owner, flushes, .. } = own;
     let mut command = owner.command(&programs.join("postgres"));
     command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).current_dir(folder);
     command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-    // No test cuts the power, so none has to wait for the disk.
-    for setting in ["fsync=off", "full_page_writes=off", "max_connections=400"] {
-        command.args(["-c", setting]);
+    command.args(["-c", "max_connections=400"]);
+    if !flushes {
+        // Where nobody cuts the power, nobody has to wait for the disk.
+        command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
     }
     let program = Program::start("postgres", command, folder)?;
     program.prints("ready to accept connections", START).await;

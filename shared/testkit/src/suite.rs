@@ -51,6 +51,8 @@ pub struct Suite {
     /// Outlives the databases on it.
     postgres: Option<Postgres>,
     proxies: BTreeMap<Link, Proxy>,
+    data: PathBuf,
+    #[expect(dead_code, reason = "removed when dropped")]
     folder: TempDir,
 }
 
@@ -61,6 +63,7 @@ pub struct Plan {
     replicas: BTreeMap<&'static str, usize>,
     own_postgres: bool,
     proxied: bool,
+    data: Option<PathBuf>,
 }
 
 /// A connection within a suite, or to it.
@@ -108,6 +111,7 @@ impl Suite {
             replicas: BTreeMap::new(),
             own_postgres: false,
             proxied: false,
+            data: None,
         }
     }
 
@@ -225,7 +229,7 @@ impl Suite {
 
     /// The folder of the data and of the key of the local issuer.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// Waits until the gateway says that every service is ready.
@@ -279,6 +283,12 @@ impl Plan {
         self
     }
 
+    /// Keeps the data in this folder, such as one on a [`Disk`](crate::Disk), and not beside the logs.
+    pub fn data(mut self, folder: PathBuf) -> Plan {
+        self.data = Some(folder);
+        self
+    }
+
     /// Puts a [`Proxy`] on every [`Link`].
     pub fn proxied(mut self) -> Plan {
         self.proxied = true;
@@ -299,11 +309,16 @@ impl Plan {
 
     /// Starts the suite as a cluster, where this machine can.
     pub async fn cluster(self) -> Option<Suite> {
-        let nats = nats().await?;
         let postgres = match self.own_postgres {
             true => Some(Postgres::own().await?),
             false => None,
         };
+        self.cluster_on(postgres).await
+    }
+
+    /// Starts the suite as a cluster on a PostgreSQL server of a test's own, where this machine can.
+    pub async fn cluster_on(self, postgres: Option<Postgres>) -> Option<Suite> {
+        let nats = nats().await?;
         let mut databases = vec![];
         for _ in CLUSTER.iter().filter(|(name, ..)| *name != "gateway") {
             databases.push(match &postgres {
@@ -317,7 +332,7 @@ impl Plan {
 
     async fn start_one(mut self) -> anyhow::Result<Suite> {
         let binaries = binaries::folder().await?;
-        let (folder, verifier) = self.prepare()?;
+        let (folder, data, verifier) = self.prepare()?;
         let port = program::free_port()?;
         self.set("gateway", "listen", format!("127.0.0.1:{port}"));
         let mut member = Member::new(
@@ -336,7 +351,7 @@ impl Plan {
         let (members, databases) = (vec![member], vec![]);
         let (nats, postgres, gateway) = (None, None, port);
         let suite =
-            Suite { members, gateway, verifier, nats, databases, postgres, proxies, folder };
+            Suite { members, gateway, verifier, nats, databases, postgres, proxies, data, folder };
         suite.ready().await;
         Ok(suite)
     }
@@ -348,7 +363,7 @@ impl Plan {
         databases: Vec<Database>,
     ) -> anyhow::Result<Suite> {
         let binaries = binaries::folder().await?;
-        let (folder, verifier) = self.prepare()?;
+        let (folder, data, verifier) = self.prepare()?;
         let mut proxies = BTreeMap::new();
         let bus = self.by_way_of(&mut proxies, Link::Bus, &nats.url).await?;
         self.settings.push(("CASEWARD__BUS".to_owned(), bus));
@@ -390,7 +405,7 @@ impl Plan {
         }
         let nats = Some(nats);
         let suite =
-            Suite { members, gateway, verifier, nats, databases, postgres, proxies, folder };
+            Suite { members, gateway, verifier, nats, databases, postgres, proxies, data, folder };
         suite.ready().await;
         Ok(suite)
     }
@@ -413,14 +428,14 @@ impl Plan {
         Ok(there)
     }
 
-    fn prepare(&mut self) -> anyhow::Result<(TempDir, Verifier)> {
+    fn prepare(&mut self) -> anyhow::Result<(TempDir, PathBuf, Verifier)> {
         let folder = tempfile::Builder::new().prefix("caseward-suite-").tempdir()?;
         program::remove_at_exit(folder.path().to_owned());
-        let data = folder.path().join("data");
-        std::fs::create_dir(&data)?;
+        let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
+        std::fs::create_dir_all(&data)?;
         let verifier = Verifier::open(&Auth::default(), &data)?;
         self.settings.push(("CASEWARD__DATA".to_owned(), data.display().to_string()));
-        Ok((folder, verifier))
+        Ok((folder, data, verifier))
     }
 
     fn set(&mut self, section: &str, key: &str, value: String) {
