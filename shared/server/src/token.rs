@@ -223,6 +223,14 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
         .to_str()
         .ok()
         .and_then(|value| value.strip_prefix("Bearer "))
-        .filter(|token| !token.is_empty() && !token.contains(char::is_whitespace))
+        .filter(|token| is_compact(token))
         .ok_or(Refused { reason: "not a bearer token" })
+}
+
+/// Whether it is written as a signed JWT is: three parts of base64url.
+fn is_compact(token: &str) -> bool {
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let mut parts = token.split('.');
+    parts.by_ref().take(3).filter(|part| !part.is_empty() && plain(part)).count() == 3
+        && parts.next().is_none()
 }

@@ -205,7 +205,9 @@ pub(super) fn is_well_known(message: &MessageDescriptor) -> bool {
 fn well_known(message: &MessageDescriptor) -> Option<Value> {
     Some(match message.full_name().strip_prefix("google.protobuf.")? {
         "Timestamp" => json!({ "type": "string", "format": "date-time" }),
-        "Duration" => json!({ "type": "string", "pattern": "^-?[0-9]{1,12}(\\.[0-9]{1,9})?s$" }),
+        "Duration" => {
+            json!({ "type": "string", "pattern": "^-?(0|[1-9][0-9]{0,10})(\\.[0-9]{1,9})?s$" })
+        }
         "FieldMask" => json!({ "type": "string" }),
         "Struct" => json!({ "type": "object", "additionalProperties": true }),
         "ListValue" => json!({ "type": "array", "items": {} }),

@@ -209,7 +209,8 @@ impl Door {
         path: &str,
         body: Option<&str>,
     ) -> (StatusCode, Value) {
-        let mut req = Request::builder().method(verb).uri(path).header("authorization", "Bearer t");
+        let mut req =
+            Request::builder().method(verb).uri(path).header("authorization", "Bearer a.b.c");
         if body.is_some() {
             req = req.header("content-type", "application/json; charset=utf-8");
         }

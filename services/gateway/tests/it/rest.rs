@@ -26,7 +26,7 @@ async fn a_resource_is_proto_json() {
     assert_eq!(patient, expected);
     let (path, headers) = door.peer.last();
     assert_eq!(path, "/caseward.patient.v1.PatientService/GetPatient");
-    assert_eq!(headers["authorization"], "Bearer t");
+    assert_eq!(headers["authorization"], "Bearer a.b.c");
     assert_eq!(headers["grpc-timeout"], "15000m");
 }
 
@@ -114,9 +114,16 @@ async fn every_wrong_field_is_named_and_no_value_repeated() {
 #[tokio::test]
 async fn who_shows_no_token_is_not_told_what_is_wrong_with_the_body() {
     let door = Door::open();
-    for authorization in
-        [None, Some("Bearer "), Some("Basic dDp0"), Some("bearer t"), Some("Bearer a b")]
-    {
+    for authorization in [
+        None,
+        Some("Bearer "),
+        Some("Basic dDp0"),
+        Some("bearer a.b.c"),
+        Some("Bearer a b.c.d"),
+        Some("Bearer 0"),
+        Some("Bearer a..c"),
+        Some("Bearer a.b.c.d"),
+    ] {
         let req = Request::post("/v1/patients").header("content-type", "text/plain");
         let req = match authorization {
             Some(value) => req.header("authorization", value),
@@ -156,7 +163,7 @@ async fn what_is_not_json_says_where() {
 async fn bodies_have_a_type_and_a_limit() {
     let door = Door::open();
     let post = |kind: Option<&str>, body: Vec<u8>| {
-        let mut req = Request::post("/v1/patients").header("authorization", "Bearer t");
+        let mut req = Request::post("/v1/patients").header("authorization", "Bearer a.b.c");
         if let Some(kind) = kind {
             req = req.header("content-type", kind);
         }
@@ -177,7 +184,7 @@ async fn bodies_have_a_type_and_a_limit() {
 async fn methods_and_paths_that_are_not_there() {
     let door = Door::open();
     let ask = |verb: Method, path: &str| {
-        let req = Request::builder().method(verb).uri(path).header("authorization", "Bearer t");
+        let req = Request::builder().method(verb).uri(path).header("authorization", "Bearer a.b.c");
         door.raw(req.body(Body::empty()).unwrap())
     };
     let reply = ask(Method::DELETE, PATIENT).await;
@@ -240,7 +247,7 @@ async fn errors_keep_their_details() {
     assert_eq!(status, StatusCode::NOT_FOUND);
 
     let ask = |path: &str| {
-        let req = Request::get(path).header("authorization", "Bearer t");
+        let req = Request::get(path).header("authorization", "Bearer a.b.c");
         door.raw(req.body(Body::empty()).unwrap())
     };
     let busy = ask("/v1/patients/busy").await;
@@ -260,7 +267,7 @@ async fn errors_keep_their_details() {
 async fn a_caller_says_how_long_it_waits() {
     let door = Door::open();
     let ask = async |name: &str, value: &str| {
-        let req = Request::get(PATIENT).header("authorization", "Bearer t").header(name, value);
+        let req = Request::get(PATIENT).header("authorization", "Bearer a.b.c").header(name, value);
         door.raw(req.body(Body::empty()).unwrap()).await.status()
     };
     assert_eq!(ask("x-request-timeout", "2.5").await, StatusCode::OK);
@@ -282,7 +289,8 @@ async fn a_stream_is_lines_each_sent_as_it_comes() {
     *door.peer.entries.lock().unwrap() = Some(receiver);
     let entry = |name: &str| TimelineEntry { resource: name.into(), ..Default::default() };
     entries.send(Ok(entry("one"))).unwrap();
-    let req = Request::get("/v1/cases/7:watch?resumeToken=t").header("authorization", "Bearer t");
+    let req =
+        Request::get("/v1/cases/7:watch?resumeToken=t").header("authorization", "Bearer a.b.c");
     let reply = door.raw(req.body(Body::empty()).unwrap()).await;
     assert_eq!(reply.headers()["content-type"], "application/x-ndjson");
     assert!(!door.peer.last().1.contains_key("grpc-timeout"));

@@ -54,7 +54,7 @@ impl Wire {
     /// One request as HTTP/1.1, and the whole answer.
     async fn http(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.door).await.unwrap();
-        let headers = "host: caseward\r\nauthorization: Bearer t\r\nconnection: close";
+        let headers = "host: caseward\r\nauthorization: Bearer a.b.c\r\nconnection: close";
         let request = format!("{request}\r\n{headers}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
