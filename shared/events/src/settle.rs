@@ -8,6 +8,9 @@ use crate::{Bus, Relay, Timers};
 /// How long a timer rests that stays due.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// How many rounds in a row must see nothing move.
+const QUIET: u32 = 2;
+
 /// All that moves by itself in one process.
 #[derive(Clone, Debug)]
 pub struct Settle {
@@ -45,7 +48,10 @@ impl Settle {
     }
 
     async fn rest(&self) -> Result<()> {
-        loop {
+        // What the process's own relays and timers finish between two looks of one round, so that neither saw it,
+        // shows in the next.
+        let mut quiet = 0;
+        while quiet < QUIET {
             let mut moved = false;
             for timers in &self.timers {
                 moved |= timers.fire().await? > 0;
@@ -59,10 +65,9 @@ impl Settle {
                 moved |= relay.drained().await?;
             }
             moved |= self.bus.idle().await?;
-            if !moved {
-                return Ok(());
-            }
+            quiet = if moved { 0 } else { quiet + 1 };
         }
+        Ok(())
     }
 
     /// When the next timer of any service comes due.
