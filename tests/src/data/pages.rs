@@ -1,16 +1,10 @@
 //! Whoever turns pages while others write sees each record that was there all along exactly once.
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use caseward_testkit::{Suite, suites};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     Run, Trial,
@@ -20,6 +14,8 @@ use crate::{
 /// What is there all along.
 const RECORDS: usize = 40;
 const WRITERS: u64 = 4;
+/// How many writes a page allows: fewer than half of them add to a list, so a walk has an end however slow it is.
+const WRITES: usize = 2;
 
 /// Lists that are read page by page: one by the moment of creation, one by due times that writers change.
 const LISTS: [(&str, &str); 2] = [("ListTasks", "tasks"), ("ListWorklist", "items")];
@@ -28,18 +24,18 @@ const LISTS: [(&str, &str); 2] = [("ListTasks", "tasks"), ("ListWorklist", "item
 /// take them out of it.
 pub async fn turned(run: &Run) -> Trial {
     let mut trial = Trial::default();
-    let pages = run.of(300, 50_000);
+    let pages = run.of(100, 50_000);
     let suites = suites().await;
     run.expect(pages * suites.len() as u64);
     for suite in &suites {
         let shape = suite.shape();
         let (case, records) = furnish(suite, run).await;
-        let stop = Arc::new(AtomicBool::new(false));
+        let pace = Arc::new(Semaphore::new(WRITES));
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            let (voice, case, stop) = (voice(suite, "sam"), case.clone(), stop.clone());
+            let (voice, case, pace) = (voice(suite, "sam"), case.clone(), pace.clone());
             let mut chances = fastrand::Rng::with_seed(run.seed ^ writer);
-            writers.spawn(async move { write(&voice, &case, &mut chances, &stop).await });
+            writers.spawn(async move { write(&voice, &case, &mut chances, &pace).await });
         }
         let mut chances = run.random();
         let (mut turned, mut walks) = (0, 0);
@@ -49,7 +45,7 @@ pub async fn turned(run: &Run) -> Trial {
                 "ListTasks" => json!({ "parent": case }),
                 _ => json!({ "owner": "ana" }),
             };
-            request["pageSize"] = chances.i32(1..=9).into();
+            request["pageSize"] = chances.i32(2..=9).into();
             let mut seen = BTreeMap::<String, u64>::new();
             loop {
                 let page = voice(suite, "ana").get(list, request.clone()).await;
@@ -58,6 +54,7 @@ pub async fn turned(run: &Run) -> Trial {
                     *seen.entry(text(task, "name").to_owned()).or_default() += 1;
                 }
                 turned += 1;
+                pace.add_permits(WRITES);
                 run.step();
                 request["pageToken"] = page["nextPageToken"].clone();
                 if text(&page, "nextPageToken").is_empty() {
@@ -72,13 +69,14 @@ pub async fn turned(run: &Run) -> Trial {
         trial.tries += turned;
         // What counts places instead of remembering where it was.
         let mut missed = 0;
+        pace.add_permits(Semaphore::MAX_PERMITS / 2);
         for _ in 0..50 {
             missed += wrong(&records, &by_offset(suite, &case).await).len();
             if missed > 0 {
                 break;
             }
         }
-        stop.store(true, Relaxed);
+        pace.close();
         let written: u64 = writers.join_all().await.into_iter().sum();
         trial.control(format!("{shape}: pages by offset miss or double {missed}"), missed > 0);
         trial.note(format!("{shape}: {walks} walks beside {written} writes"));
@@ -121,10 +119,11 @@ fn due(chances: &mut fastrand::Rng) -> String {
     format!("2026-02-{:02}T{:02}:00:00Z", chances.u8(1..=28), chances.u8(0..24))
 }
 
-/// Adds, moves and takes away tasks until it is told to stop; answers how often.
-async fn write(voice: &Voice, case: &str, chances: &mut fastrand::Rng, stop: &AtomicBool) -> u64 {
+/// Adds, moves and takes away tasks at its pace, until that ends; answers how often.
+async fn write(voice: &Voice, case: &str, chances: &mut fastrand::Rng, pace: &Semaphore) -> u64 {
     let (mut written, mut mine) = (0, vec![]);
-    while !stop.load(Relaxed) {
+    while let Ok(permit) = pace.acquire().await {
+        permit.forget();
         // A list that grows without end would have no last page.
         let most = if mine.len() < 10 { 3 } else { 2 };
         match chances.u8(0..most) {
