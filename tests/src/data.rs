@@ -7,6 +7,7 @@ mod leave;
 pub(crate) mod load;
 mod lost_update;
 mod pages;
+mod points;
 mod power;
 mod repeat;
 
@@ -19,6 +20,12 @@ pub const ENTRIES: &[Entry] = &[
         "kill -9 of any process, of PostgreSQL or of the bus, at any moment of a load of creates",
         "500 kills in each shape, none lost, none doubled",
         |run| Box::pin(async move { kill::random(&run).await }),
+    ),
+    Entry::new(
+        "P1.b",
+        "a process is killed as it enters one of its next calls to disk, database, bus or caller, in one change per try",
+        "300 tries in each shape, none lost, none doubled",
+        |run| Box::pin(async move { points::named(&run).await }),
     ),
     Entry::new(
         "P2.a",

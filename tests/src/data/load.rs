@@ -42,6 +42,11 @@ impl Load {
         Load::with(suite, folder, seed, 4, Duration::from_millis(40))
     }
 
+    /// Starts no client: others write into the history.
+    pub fn none(suite: &Suite, folder: &Path, seed: u64) -> Load {
+        Load::with(suite, folder, seed, 0, Duration::ZERO)
+    }
+
     fn with(suite: &Suite, folder: &Path, seed: u64, clients: usize, rest: Duration) -> Load {
         let history = History::create(&folder.join("history"), seed).unwrap();
         let (stop, count) = (Arc::new(AtomicBool::new(false)), clients);
