@@ -189,12 +189,16 @@ const MIGRATION: i64 = 0x0043_4153_4557_4152;
 /// How many statements a writing connection keeps prepared: the inserts of a group have ten forms a table.
 const PREPARED: usize = 256;
 
+/// How long a connection is waited for. Twice that is less than a call has, so that whoever calls while the database is
+/// gone hears of that, not of a deadline: a change that failed also looks whether it was done before.
+const ACQUIRE: Duration = Duration::from_secs(2);
+
 fn base(settings: &Settings, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(&settings.url);
     options
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
-        .connect_timeout(Duration::from_secs(5))
+        .acquire_timeout(ACQUIRE)
+        .connect_timeout(ACQUIRE)
         .test_before_acquire(false)
         // Statements carry patients' values: neither logs nor spans may see them.
         .sqlx_logging(false)
