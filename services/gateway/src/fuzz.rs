@@ -88,7 +88,7 @@ impl Door {
     ) -> Option<(StatusCode, Bytes, Option<Asked>)> {
         let body = Body::from(body.to_vec());
         let req = Request::builder().method(verb).uri(url).header(CONTENT_TYPE, "application/json");
-        let req = req.header(AUTHORIZATION, "Bearer token").body(body).ok()?;
+        let req = req.header(AUTHORIZATION, "Bearer a.b.c").body(body).ok()?;
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (status, answer) = self.runtime.block_on(async {
             let reply = self.router.clone().oneshot(req).await.expect("the door answers");
