@@ -138,16 +138,24 @@ fn traced<T>(trace: &str, request: T) -> Request<T> {
 
 /// The spans of `trace`, once there are `enough`.
 async fn whole(collector: &Collector, trace: &str, enough: impl Fn(&[Span]) -> bool) -> Vec<Span> {
-    let received =
-        collector.wait_for(|telemetry| enough(&of(telemetry, trace)), Duration::from_secs(60));
-    of(&received.await, trace)
+    // Each process exports in its own time.
+    let whole = |telemetry: &Telemetry| {
+        let spans = of(telemetry, trace);
+        enough(&spans) && astray(&spans).is_none()
+    };
+    of(&collector.wait_for(whole, Duration::from_secs(60)).await, trace)
+}
+
+/// A span that hangs neither on another nor on the caller.
+fn astray(spans: &[Span]) -> Option<&Span> {
+    let known: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).chain([CALLER]).collect();
+    spans.iter().find(|span| !known.contains(span.parent.as_str()))
 }
 
 /// Every span hangs on another or on the caller, who called the door alone.
 fn hang_together(spans: &[Span]) {
-    let known: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).chain([CALLER]).collect();
-    for span in spans {
-        assert!(known.contains(span.parent.as_str()), "{} hangs on nothing", span.name);
+    if let Some(span) = astray(spans) {
+        panic!("{} hangs on nothing", span.name);
     }
     let from_door = spans.iter().filter(|span| span.parent == CALLER).count();
     assert_eq!(from_door, 1, "the door alone is called");
