@@ -146,8 +146,8 @@ impl Answer {
             .expect("a message is JSON")
     }
 
-    /// All that a caller could compare, with every id, every moment and what names the request itself made alike.
-    pub fn essence(&self) -> String {
+    /// The headers that a caller could compare; the moment and what repeats the body are none.
+    pub fn told(&self) -> String {
         let mut headers: Vec<String> = self
             .headers
             .iter()
@@ -155,9 +155,14 @@ impl Answer {
             .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         headers.sort();
+        headers.join("\n")
+    }
+
+    /// All that a caller could compare, with every id, every moment and what names the request itself made alike.
+    pub fn essence(&self) -> String {
         let details = String::from_utf8_lossy(&self.details);
         let body = String::from_utf8_lossy(&self.body);
-        without_ids(&format!("{}\n{}\n{details}\n{body}", self.http, headers.join("\n")))
+        without_ids(&format!("{}\n{}\n{details}\n{body}", self.http, self.told()))
     }
 
     /// Whether `text` is anywhere in it.

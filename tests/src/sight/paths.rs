@@ -1,7 +1,7 @@
 //! A method answers to its exact path only, and to no header that a caller could set.
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use caseward_testkit::{Suite, suites};
+use caseward_testkit::{Suite, suites, wire};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -154,7 +154,6 @@ impl Form {
 
     /// Sends a call of this form by frames, unread by any client library, and waits until it is answered or cut.
     async fn send(&self, address: SocketAddr, token: &str, message: &[u8]) {
-        let mut block = vec![];
         let bearer = format!("Bearer {token}");
         let mut fields = vec![(":method", "POST"), (":scheme", "http"), (":authority", "suite")];
         fields.extend(self.twice.as_deref().map(|path| (":path", path)));
@@ -164,45 +163,10 @@ impl Form {
             ("te", "trailers"),
             ("authorization", &bearer),
         ]);
-        for (name, value) in fields {
-            block.push(0);
-            literal(&mut block, name);
-            literal(&mut block, value);
-        }
-        let mut data = vec![0];
-        data.extend((message.len() as u32).to_be_bytes());
-        data.extend(message);
-        let mut wire = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        frame(&mut wire, 4, 0, 0, &[]);
-        // Both END_HEADERS; the data ends the stream.
-        frame(&mut wire, 1, 4, 1, &block);
-        frame(&mut wire, 0, 1, 1, &data);
-        let _ = exchange(address, &wire).await;
+        let data = wire::frame(wire::DATA, wire::END_STREAM, 1, &wire::message(message));
+        let sent = [wire::PREFACE, &wire::headers(1, &fields, false), &data].concat();
+        let _ = exchange(address, &sent).await;
     }
-}
-
-fn literal(block: &mut Vec<u8>, text: &str) {
-    // HPACK 5.1: seven bits, then seven at a time.
-    match text.len() {
-        short @ 0..127 => block.push(short as u8),
-        long => {
-            block.push(127);
-            let mut rest = long - 127;
-            while rest >= 128 {
-                block.push((rest % 128) as u8 | 128);
-                rest /= 128;
-            }
-            block.push(rest as u8);
-        }
-    }
-    block.extend(text.as_bytes());
-}
-
-fn frame(wire: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    wire.extend(&(payload.len() as u32).to_be_bytes()[1..]);
-    wire.extend([kind, flags]);
-    wire.extend(stream.to_be_bytes());
-    wire.extend(payload);
 }
 
 /// Sends bytes; reads until the stream they opened ends, or the connection does.

@@ -182,13 +182,6 @@ impl Side {
 
     /// All that a caller could compare in an answer; ids by who they are, or by the order in which they come.
     fn said(&self, rpc: &Rpc, answer: &Answer) -> String {
-        let mut headers: Vec<String> = answer
-            .headers
-            .iter()
-            .filter(|(name, _)| !["date", "grpc-status-details-bin"].contains(&name.as_str()))
-            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
-            .collect();
-        headers.sort();
         let details = String::from_utf8_lossy(&answer.details);
         let body = match answer.code {
             Code::Ok if !rpc.streams => {
@@ -208,7 +201,7 @@ impl Side {
             "{} {:?}\n{}\n{details}\n{} bytes\n{body}",
             answer.http,
             answer.code,
-            headers.join("\n"),
+            answer.told(),
             answer.body.len()
         );
         self.without_ids(&whole)

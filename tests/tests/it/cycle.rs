@@ -22,7 +22,7 @@ async fn patient(caller: &Caller) -> people::Patient {
 }
 
 /// A case of a new patient, made by `sam` and enrolled with `ana` accountable.
-async fn enrolled(sam: &Caller, ana: &str) -> care::Case {
+pub(crate) async fn enrolled(sam: &Caller, ana: &str) -> care::Case {
     let mut cases = sam.client(CaseServiceClient::new);
     let patient = patient(sam).await.name;
     let case = care::Case { patient, title: "Heart failure".to_owned(), ..Default::default() };

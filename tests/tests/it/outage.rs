@@ -2,7 +2,6 @@
 use std::time::Duration;
 
 use caseward_api::{
-    careplan::v1::{self as care, case_service_client::CaseServiceClient},
     notification::v1::{ListInboxItemsRequest, inbox_service_client::InboxServiceClient},
     patient::v1::{self as people, patient_service_client::PatientServiceClient},
     types::v1::HumanName,
@@ -12,6 +11,8 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
+
+use crate::cycle::enrolled;
 
 fn someone(family: &str) -> people::CreatePatientRequest {
     let name = HumanName { family: family.to_owned(), ..Default::default() };
@@ -105,7 +106,7 @@ async fn unready(suite: &Suite) {
 async fn a_bus_that_was_away_brings_all_that_happened_meanwhile_once() {
     for mut suite in suites().await {
         let sam = suite.caller("sam", &["supervisor"]);
-        let first = enrolled(&sam, "ana").await;
+        let first = enrolled(&sam, "ana").await.name;
         told(&suite, std::slice::from_ref(&first)).await;
         if let Some(bus) = suite.nats() {
             bus.stop().await;
@@ -113,36 +114,17 @@ async fn a_bus_that_was_away_brings_all_that_happened_meanwhile_once() {
         let mut cases = vec![first];
         for _ in 0..5 {
             // Writes need no bus.
-            cases.push(enrolled(&sam, "ana").await);
+            cases.push(enrolled(&sam, "ana").await.name);
         }
         if let Some(bus) = suite.nats() {
             bus.start().await;
         }
         told(&suite, &cases).await;
-        let after = enrolled(&sam, "ana").await;
+        let after = enrolled(&sam, "ana").await.name;
         cases.push(after);
         told(&suite, &cases).await;
         suite.ready().await;
     }
-}
-
-/// A case of a new patient, enrolled with `accountable`.
-async fn enrolled(sam: &Caller, accountable: &str) -> String {
-    let patient = create(sam, &someone("Marchena")).await.unwrap().name;
-    let mut cases = sam.client(CaseServiceClient::new);
-    let case = care::Case { patient, title: "Heart failure".to_owned(), ..Default::default() };
-    let request = care::CreateCaseRequest { case: Some(case), ..Default::default() };
-    let care::Case { name, etag, .. } = cases.create_case(request).await.unwrap().into_inner();
-    let request = care::StartOutreachRequest { name, etag, ..Default::default() };
-    let care::Case { name, etag, .. } = cases.start_outreach(request).await.unwrap().into_inner();
-    let request = care::EnrolCaseRequest {
-        name,
-        etag,
-        consent_statement: "said yes".to_owned(),
-        accountable: accountable.to_owned(),
-        ..Default::default()
-    };
-    cases.enrol_case(request).await.unwrap().into_inner().name
 }
 
 /// Waits until ana was told of each of `cases`; she is told of none twice.
