@@ -26,7 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,18 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What a connection gets that has to make room for another.
 const ROOM: Duration = Duration::from_millis(250);
+
+/// How many connections the kernel keeps until they are accepted. Of more it drops the last step of the handshake: who
+/// says nothing then takes itself for connected, and nobody here knows of it. The 128 that are usual fill up in a burst.
+const BACKLOG: u32 = 1024;
+
+/// A listener at `address`.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `service` on `listener` until `stop`, then drains; answers how many connections had to be cut.
 pub async fn serve<S, B>(

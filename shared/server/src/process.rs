@@ -282,8 +282,7 @@ impl Process {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.settings.check(listen)?;
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+        let listener = accept::bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         let tls = match self.settings.tls.listener() {
             Some(tls) => Some(Arc::new(accept::Acceptor::load(tls).await?)),

@@ -20,7 +20,7 @@ const HEAD: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(1);
 /// What it may add that some wait until others have left, on a machine that a pull request shares with other tests.
-const MARGIN: Duration = Duration::from_secs(8);
+const MARGIN: Duration = Duration::from_secs(3);
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// One way to hold a connection.
