@@ -76,7 +76,8 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Pools> {
 async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
     let options = |connections: u32, reads_only: &'static str| {
         let mut options = base(settings, connections);
-        options.min_connections(1).map_sqlx_sqlite_opts(move |sqlite| {
+        // All at the start: one that is opened when it is wanted fails its caller where handles have run out.
+        options.min_connections(connections).map_sqlx_sqlite_opts(move |sqlite| {
             sqlite
                 .create_if_missing(true)
                 .statement_cache_capacity(PREPARED)
