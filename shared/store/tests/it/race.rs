@@ -138,7 +138,11 @@ async fn work_that_is_run_again_leaves_the_effects_of_one_run() {
             note::create(tx, Uuid::nil(), "whole".to_owned())
         });
         let broken = send(&store, fresh("no"), |_| async { Err(note::refusal()) });
-        // The one writer of SQLite waits until both stand in its queue, so that they share a group.
+        // The one writer of SQLite waits until both stand in its queue, the one that fails behind the other, so that
+        // they share a group in which that other was done.
+        let queued = async |wanted| {
+            while database.is_sqlite() && store.vitals().await.unwrap().queue < wanted {}
+        };
         let (open, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (opened, held) = (open.clone(), gate.clone());
         let ana = call("ana");
@@ -152,8 +156,12 @@ async fn work_that_is_run_again_leaves_the_effects_of_one_run() {
         });
         let both = async {
             opened.notified().await;
-            tokio::join!(whole, broken, async {
-                while database.is_sqlite() && store.vitals().await.unwrap().queue < 2 {}
+            let behind = async {
+                queued(1).await;
+                broken.await
+            };
+            tokio::join!(whole, behind, async {
+                queued(2).await;
                 gate.notify_one();
             })
         };
