@@ -2,6 +2,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
+use prost_reflect::DescriptorPool;
 use tonic_prost_build::{Config, FileDescriptorSet};
 
 #[expect(
@@ -21,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let set = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), &set)?;
+    fs::write(out.join("methods.rs"), methods(&set)?)?;
     let set = FileDescriptorSet::decode(&*set)?;
     fs::write(out.join("requests.rs"), requests(&set))?;
     let mut config = Config::new();
@@ -29,6 +31,36 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_file("contracts.rs")
         .compile_fds_with_config(set, config)?;
     Ok(())
+}
+
+/// Says of each method, in Rust, what its options say, so that no process has to read the contracts to know.
+fn methods(set: &[u8]) -> Result<String, Box<dyn Error>> {
+    let pool = DescriptorPool::decode(set)?;
+    let option = |name: &str| {
+        let full = format!("caseward.access.v1.{name}");
+        pool.get_extension_by_name(&full).ok_or(format!("the contracts lack the option {full}"))
+    };
+    let (permission, phi, mutates) = (option("permission")?, option("phi")?, option("mutates")?);
+    let mut code = String::new();
+    for service in pool.services() {
+        for method in service.methods() {
+            let (service, options) = (service.full_name(), method.options());
+            let path = format!("/{service}/{}", method.name());
+            let permission = options.get_extension(&permission);
+            let permission = permission.as_str().filter(|permission| !permission.is_empty());
+            let permission = permission.ok_or(format!("{path} declares no permission"))?;
+            let flag = |option| options.get_extension(option).as_bool().unwrap_or_default();
+            let (phi, mutates, streams) =
+                (flag(&phi), flag(&mutates), method.is_server_streaming());
+            let request_id = method.input().get_field_by_name("request_id");
+            let request_id = request_id.map(|field| field.number());
+            code += &format!(
+                "Method {{ path: {path:?}, service: {service:?}, permission: {permission:?}, phi: {phi}, \
+                 mutates: {mutates}, streams: {streams}, request_id: {request_id:?} }},\n"
+            );
+        }
+    }
+    Ok(format!("&[\n{code}]"))
 }
 
 /// Says of each request, in Rust, what its shape says: that it mutates, that it pages.

@@ -20,7 +20,7 @@ const OWNERS: [(&str, &str); 6] = [
 pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<()> {
     process.serve_clock()?;
     let mut owners: HashMap<String, Transport> = HashMap::new();
-    for method in Methods::get()?.iter() {
+    for method in Methods::get().iter() {
         let (package, _) =
             method.service.rsplit_once('.').context("a service without a package")?;
         let Some((_, section)) = OWNERS.iter().find(|(owned, _)| *owned == package) else {

@@ -14,6 +14,28 @@ mod contracts {
     include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 }
 
+/// What the contracts say of one method.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// The gRPC path.
+    pub path: &'static str,
+    /// The full name of the service.
+    pub service: &'static str,
+    /// The permission a caller must hold.
+    pub permission: &'static str,
+    /// Whether patient data is read or written.
+    pub phi: bool,
+    /// Whether the method changes something.
+    pub mutates: bool,
+    /// Whether the answer is a stream.
+    pub streams: bool,
+    /// The number of the request's field that makes a repetition one with the first, where it has one.
+    pub request_id: Option<u32>,
+}
+
+/// Every method of every contract.
+pub const METHODS: &[Method] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// A request that changes something, and may be sent again under the same id (AIP-155).
 pub trait Mutation: prost::Message {
     /// The id of the request, or nothing.

@@ -77,7 +77,7 @@ impl Admission {
 
 impl Guard {
     pub(crate) fn new(shared: Arc<Shared>, store: Option<Store>) -> anyhow::Result<Self> {
-        Ok(Guard { methods: Methods::get()?, shared, store })
+        Ok(Guard { methods: Methods::get(), shared, store })
     }
 
     /// Stands before `routes`, in process and on the network alike.
@@ -241,7 +241,7 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
             record: Arc::new(Record::open(method.path).traced(trace)),
             deadline,
         };
-        if !ctx.may(&method.permission) {
+        if !ctx.may(method.permission) {
             if method.phi {
                 guard.audit(&ctx, Entry::whole(&ctx, code_name(Code::PermissionDenied))).await?;
             }

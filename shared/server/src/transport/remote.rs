@@ -233,7 +233,7 @@ fn is_refused(error: &hyper::Error) -> bool {
 /// Whether a call may have been served and may be made again all the same: it reads, or its `request_id` makes it
 /// one with the first.
 fn repeatable(parts: &Parts, kept: &Kept) -> bool {
-    let method = Methods::get().ok().and_then(|methods| methods.of(parts.uri.path()));
+    let method = Methods::get().of(parts.uri.path());
     match method {
         Some(method) if !method.mutates => true,
         Some(method) => {
