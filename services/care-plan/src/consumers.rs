@@ -22,6 +22,20 @@ use crate::{
     timeline,
 };
 
+/// The patient service, asked as the service itself.
+#[derive(Clone, Debug)]
+pub struct Patients {
+    pub peer: Transport,
+    pub identity: Identity,
+}
+
+impl Patients {
+    pub fn client(&self, ctx: &Ctx) -> Result<PatientServiceClient<Transport>> {
+        let signed = self.identity.sign(ctx).map_err(|cause| Error::internal(cause.to_string()))?;
+        Ok(PatientServiceClient::new(self.peer.for_caller(&signed)))
+    }
+}
+
 /// How soon a person is to be reached in person whom no message reached.
 const CONTACT: Duration = Duration::days(1);
 
@@ -58,14 +72,14 @@ async fn make_contact(tx: &Tx, failed: MessageHardFailed) -> Result<()> {
 }
 
 /// Where a patient died, what was to be done with them is not any more, and somebody sees to the rest.
-pub fn deaths(patients: Transport, identity: Identity) -> Consumer {
+pub fn deaths(patients: Patients) -> Consumer {
     Consumer::asking(
         "care-plan.deaths",
         NAME,
         [PatientUpdated::full_name()],
         move |ctx, event| {
-            let (patients, identity) = (patients.clone(), identity.clone());
-            async move { dead(&patients, &identity, &ctx, &event).await }
+            let patients = patients.clone();
+            async move { dead(&patients, &ctx, &event).await }
         },
         |_, dead, tx| async move {
             match dead {
@@ -77,12 +91,7 @@ pub fn deaths(patients: Transport, identity: Identity) -> Consumer {
 }
 
 /// The patient of `event`, if they are dead now: the event may tell of a mistake mended.
-async fn dead(
-    patients: &Transport,
-    identity: &Identity,
-    ctx: &Ctx,
-    event: &Event,
-) -> Result<Option<PatientId>> {
+async fn dead(patients: &Patients, ctx: &Ctx, event: &Event) -> Result<Option<PatientId>> {
     let Some(PatientUpdated { patient: name, changed_fields, .. }) = event.decode()? else {
         return Ok(None);
     };
@@ -90,9 +99,7 @@ async fn dead(
         return Ok(None);
     }
     let id = PatientId::parse("patient", &name)?;
-    let signed = identity.sign(ctx).map_err(|cause| Error::internal(cause.to_string()))?;
-    let mut client = PatientServiceClient::new(patients.for_caller(&signed));
-    match client.get_patient(GetPatientRequest { name }).await {
+    match patients.client(ctx)?.get_patient(GetPatientRequest { name }).await {
         Ok(reply) => Ok(reply.into_inner().deceased.then_some(id)),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status.into()),
@@ -123,7 +130,7 @@ async fn after_death(tx: &Tx, patient: PatientId) -> Result<()> {
 }
 
 /// The cases of a patient that have not ended, the newest first.
-async fn open(tx: &Tx, patient: PatientId) -> Result<Vec<Model>> {
+pub async fn open(tx: &Tx, patient: PatientId) -> Result<Vec<Model>> {
     let select = Entity::of(&tx.ctx).filter(Column::Patient.eq(patient)).order_by_desc(Column::Id);
     let all = select.all(&tx.db).await?;
     Ok(all.into_iter().filter(|case| !case.state.is_end()).collect())

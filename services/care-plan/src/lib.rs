@@ -25,6 +25,7 @@ mod member;
 mod migrations;
 mod note;
 mod obligation;
+mod participation;
 mod plan_content;
 mod problem;
 mod questionnaire;
@@ -67,6 +68,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         patients: process.peer("patient"),
         stopping: process.life.stopping(),
     };
+    let patients =
+        consumers::Patients { peer: process.peer("patient"), identity: process.identity() };
     let relations = grpc::relation::Relations { store: store.clone() };
     let plans = grpc::care_plan::CarePlans { store: store.clone() };
     let tasks = grpc::task::Tasks { store: store.clone() };
@@ -83,7 +86,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         .with(IngestServiceServer::new(ingest))
         .consume(relation::consumer("care-plan.relations", NAME))
         .consume(consumers::unreached())
-        .consume(consumers::deaths(process.peer("patient"), process.identity()))
+        .consume(consumers::deaths(patients.clone()))
+        .consume(participation::ended(patients))
         .on_timer(Handler::new(handoff::EXPIRY, |timer, tx| async move {
             handoff::fire_expiry(&tx, timer.subject.into()).await
         }))

@@ -5,10 +5,10 @@ use caseward_api::{
     Verb,
     careplan::v1::{self as pb, case_service_server::CaseService},
     patient::v1::{
-        GetConsentRequest, GetPatientRequest, consent, patient_service_client::PatientServiceClient,
+        GetConsentRequest, GetPatientRequest, patient_service_client::PatientServiceClient,
     },
 };
-use caseward_core::{Ctx, Error, Name, Page, check, data};
+use caseward_core::{Ctx, Error, Name, Page, check};
 use caseward_server::Transport;
 use caseward_store::Store;
 use tokio_stream::Stream;
@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     accountability, case,
     case_step::{self, Along, Consented, Wish},
-    handoff, member, obligation, timeline, transition, watch,
+    handoff, member, obligation, participation, timeline, transition, watch,
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -78,14 +78,7 @@ impl Cases {
         let mut patients = PatientServiceClient::new(self.patients.for_caller(ctx));
         match patients.get_consent(GetConsentRequest { name: name.to_owned() }).await {
             Ok(found) => {
-                let found = found.into_inner();
-                let period = data::period(&found.period).unwrap_or_default();
-                let now = ctx.now();
-                let holds = found.r#type() == consent::Type::Participation
-                    && found.decision() == consent::Decision::Permit
-                    && found.state() == consent::State::Active
-                    && period.start.is_none_or(|start| start <= now)
-                    && period.end.is_none_or(|end| now < end);
+                let holds = participation::in_force(found.get_ref(), ctx.now());
                 Ok(if holds { Consented::InForce } else { Consented::NotInForce })
             }
             Err(status) => match status.code() {

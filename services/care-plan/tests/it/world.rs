@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use caseward_api::careplan::v1::{
-    self as pb, assessment_service_client::AssessmentServiceClient,
-    care_plan_service_client::CarePlanServiceClient, case_service_client::CaseServiceClient,
-    ingest_service_client::IngestServiceClient, note_service_client::NoteServiceClient,
-    relation_service_client::RelationServiceClient, task_service_client::TaskServiceClient,
+use caseward_api::{
+    careplan::v1::{
+        self as pb, assessment_service_client::AssessmentServiceClient,
+        care_plan_service_client::CarePlanServiceClient, case_service_client::CaseServiceClient,
+        ingest_service_client::IngestServiceClient, note_service_client::NoteServiceClient,
+        relation_service_client::RelationServiceClient, task_service_client::TaskServiceClient,
+    },
+    patient::v1::{Consent, ListConsentsResponse},
 };
 use caseward_core::{Clock, Ctx, Time};
 use caseward_events::{Consumer, Event};
@@ -18,7 +21,7 @@ use caseward_server::{LOCAL_ORGANIZATION, Process, Service, Transport, settings:
 use caseward_store::{Store, Tx};
 use caseward_testkit::{Database, databases};
 use http_body_util::{BodyExt, Full};
-use prost::Name;
+use prost::{Message, Name};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tempfile::TempDir;
 use tonic::{Status, body::Body, metadata::MetadataValue, service::Interceptor};
@@ -29,6 +32,8 @@ pub const START: &str = "2026-03-02T14:00:00Z";
 
 pub struct World {
     pub process: Process,
+    /// What the patient service has on record, of whomever it is asked.
+    pub consents: Arc<Mutex<Vec<Consent>>>,
     /// What another service heard, by the time it was said.
     heard: Arc<Mutex<BTreeMap<Uuid, Event>>>,
     /// Where another service keeps what it tells.
@@ -87,7 +92,8 @@ impl World {
         let layers = layers.with("care_plan.database", database.url.clone()).unwrap();
         let layers = layers.with("clock.simulated_start", START).unwrap();
         let mut process = Process::new(layers.common().unwrap()).await.unwrap();
-        process.bind("patient", everybody_is_seen());
+        let consents = Arc::<Mutex<Vec<Consent>>>::default();
+        process.bind("patient", everybody_is_seen(consents.clone()));
         caseward_care_plan::start(layers.section("care_plan").unwrap(), &mut process)
             .await
             .unwrap();
@@ -103,11 +109,11 @@ impl World {
         let others = ears.clone();
         process.serve(Service::new("notification", Some(ears)).consume(listener)).unwrap();
         process.ready().unwrap();
-        World { process, heard, others, _database: database, _data: data }
+        World { process, consents, heard, others, _database: database, _data: data }
     }
 
     /// Another service tells of `event`, and everybody has heard it.
-    pub async fn tell<E: prost::Message + Name + Clone + 'static>(&self, event: E) {
+    pub async fn tell<E: Message + Name + Clone + 'static>(&self, event: E) {
         let clock = self.process.clock.clone();
         let ctx = Ctx::task("notification", "test", LOCAL_ORGANIZATION, clock);
         let tell = move |tx: Tx| {
@@ -119,7 +125,7 @@ impl World {
     }
 
     /// What other services hear of `case`, in the order in which it happened.
-    pub async fn heard<E: prost::Message + Name + Default>(&self, case: &str) -> Vec<E> {
+    pub async fn heard<E: Message + Name + Default>(&self, case: &str) -> Vec<E> {
         self.process.settle().settle(Duration::from_secs(20)).await.unwrap();
         let heard = self.heard.lock().unwrap();
         let of_case = heard.values().filter(|event| event.aggregate == case);
@@ -164,15 +170,29 @@ fn subjects() -> [String; 5] {
     ]
 }
 
-/// Answers every unary call with an empty message: whoever asks may see every patient.
-fn everybody_is_seen() -> Transport {
-    Transport::local(tower::service_fn(|_: http::Request<Body>| async {
-        let mut trailers = http::HeaderMap::new();
-        trailers.insert("grpc-status", "0".parse().unwrap());
-        let body = Full::new(tonic::codegen::Bytes::from_static(&[0; 5]));
-        let body = body.with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
-        let reply = http::Response::builder().header("content-type", "application/grpc");
-        Ok::<_, Infallible>(reply.body(Body::new(body)).unwrap())
+/// Answers every unary call about consents with `consents`, every other with an empty message: whoever asks may see
+/// every patient.
+fn everybody_is_seen(consents: Arc<Mutex<Vec<Consent>>>) -> Transport {
+    Transport::local(tower::service_fn(move |call: http::Request<Body>| {
+        let consents = consents.lock().unwrap().clone();
+        async move {
+            let reply = match call.uri().path().rsplit('/').next() {
+                Some("GetConsent") => consents.first().map(Message::encode_to_vec),
+                Some("ListConsents") => {
+                    Some(ListConsentsResponse { consents, ..Default::default() }.encode_to_vec())
+                }
+                _ => None,
+            };
+            let reply = reply.unwrap_or_default();
+            let length = u32::try_from(reply.len()).unwrap().to_be_bytes();
+            let framed = [&[0][..], &length, &reply].concat();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            let body = Full::new(tonic::codegen::Bytes::from(framed));
+            let body = body.with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
+            let reply = http::Response::builder().header("content-type", "application/grpc");
+            Ok::<_, Infallible>(reply.body(Body::new(body)).unwrap())
+        }
     }))
 }
 
