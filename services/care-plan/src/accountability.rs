@@ -5,11 +5,11 @@ use caseward_store::{
     Resource, Scope, Tx,
     relation::{self, Topic},
 };
-use sea_orm::{Condition, entity::prelude::*};
+use sea_orm::{Condition, QueryOrder, entity::prelude::*};
 
 use crate::{
     case::{self, CaseId, PatientId},
-    member, timeline,
+    member, task, timeline,
 };
 
 #[derive(Debug)]
@@ -94,12 +94,13 @@ pub async fn begin(
     at: Time,
     cause: Cause,
 ) -> Result<()> {
-    let later = Entity::of(&tx.ctx)
+    let former = Entity::of(&tx.ctx)
         .filter(Column::CaseId.eq(case.id))
-        .filter(Column::EndsAt.gt(at))
+        .order_by_desc(Column::StartsAt)
+        .order_by_desc(Column::Id)
         .one(&tx.db)
         .await?;
-    if later.is_some() {
+    if former.as_ref().and_then(|former| former.ends_at).is_some_and(|ends| ends > at) {
         return Err(Error::invalid(
             "effective_time",
             "is before somebody else's accountability ended",
@@ -117,14 +118,18 @@ pub async fn begin(
         current_of: Some(case.id),
         handoff: cause.handoff,
         emergency: cause.emergency,
-        reason: cause.reason,
+        reason: cause.reason.clone(),
         created_at: now,
         updated_at: now,
         revision: 1,
     };
     caseward_store::insert::<Entity>(tx, row).await?;
     case.accountable = Some(person.to_owned());
-    member::ensure(tx, case, person, member::MANAGER).await
+    member::ensure(tx, case, person, member::MANAGER).await?;
+    match former.filter(|former| former.person != person) {
+        Some(former) => task::pass_on(tx, case, &former.person, person, &cause.reason).await,
+        None => Ok(()),
+    }
 }
 
 /// Ends accountability at `at`, where the case no longer needs somebody.

@@ -12,7 +12,7 @@ use time::Duration;
 
 use crate::{
     case::{self, CaseId, PatientId},
-    timeline,
+    timeline::{self, Detail},
 };
 
 #[derive(Debug)]
@@ -452,10 +452,7 @@ pub async fn update(tx: Tx, name: TaskName, from: pb::Task, mask: FieldMask) -> 
     let row = caseward_store::update::<Entity>(&tx, row).await?;
     arm(&tx, &row).await?;
     timeline::add(&tx, &case, "TASK_UPDATED", row.name()).await?;
-    let changed_fields = fields.into_iter().map(str::to_owned).collect();
-    let (task, case, patient) = names(&row);
-    let event = pb::TaskUpdated { task, case, patient, revision: row.revision, changed_fields };
-    tx.emit(row.name(), row.revision, &event);
+    updated(&tx, &row, &fields);
     Ok(row)
 }
 
@@ -548,6 +545,25 @@ async fn moved(
         );
     }
     Ok(row)
+}
+
+/// Gives the open tasks of `former`, who was accountable for the case, to whoever is now. They stay where they stand:
+/// whoever takes on a case takes on what is to be done in it, and hears of the case, not of each task.
+pub async fn pass_on(
+    tx: &Tx,
+    case: &case::Model,
+    former: &str,
+    owner: &str,
+    reason: &str,
+) -> Result<()> {
+    for mut row in open_of(tx, case.id).await?.into_iter().filter(|row| row.owner == former) {
+        row.owner = owner.to_owned();
+        let row = caseward_store::update::<Entity>(tx, row).await?;
+        let detail = Detail { reason: reason.to_owned(), ..Detail::default() };
+        timeline::tell(tx, case, "TASK_PASSED_ON", row.name(), detail).await?;
+        updated(tx, &row, &["owner"]);
+    }
+    Ok(())
 }
 
 /// Cancels the open tasks whose cause, one of `causes`, ended.
@@ -644,6 +660,13 @@ pub async fn fire_due(tx: &Tx, id: TaskId) -> Result<()> {
         &pb::TaskOverdue { task, case, patient, revision, owner, due_time },
     );
     Ok(())
+}
+
+fn updated(tx: &Tx, row: &Model, fields: &[&str]) {
+    let (task, case, patient) = names(row);
+    let changed_fields = fields.iter().map(|field| (*field).to_owned()).collect();
+    let event = pb::TaskUpdated { task, case, patient, revision: row.revision, changed_fields };
+    tx.emit(row.name(), row.revision, &event);
 }
 
 fn assigned(tx: &Tx, row: &Model) {

@@ -3,7 +3,10 @@ use caseward_api::careplan::v1 as pb;
 use time::Duration;
 use tonic::Code;
 
-use crate::world::{World, worlds};
+use crate::{
+    walk::Verb,
+    world::{Caller, World, worlds},
+};
 
 async fn accountable(world: &World, case: &pb::Case, ago: Duration) -> Result<String, Code> {
     let mut sam = world.caller("sam", "supervisor");
@@ -185,5 +188,99 @@ async fn nobody_but_a_supervisor_reassigns() {
         };
         let refused = ana.cases.reassign_case(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+}
+
+impl Caller {
+    /// A task of `case`, given to `owner` where that is not empty.
+    pub async fn task(&mut self, case: &pb::Case, title: &str, owner: &str) -> pb::Task {
+        let task =
+            pb::Task { title: title.to_owned(), owner: owner.to_owned(), ..Default::default() };
+        let request = pb::CreateTaskRequest {
+            parent: case.name.clone(),
+            task: Some(task),
+            ..Default::default()
+        };
+        self.tasks.create_task(request).await.unwrap().into_inner()
+    }
+
+    pub async fn again(&mut self, task: &pb::Task) -> pb::Task {
+        let request = pb::GetTaskRequest { name: task.name.clone() };
+        self.tasks.get_task(request).await.unwrap().into_inner()
+    }
+
+    /// `task`, accepted and begun by its owner.
+    pub async fn starts(&mut self, task: &pb::Task) -> pb::Task {
+        let (name, etag) = (task.name.clone(), task.etag.clone());
+        let request = pb::AcceptTaskRequest { name, etag, ..Default::default() };
+        let task = self.tasks.accept_task(request).await.unwrap().into_inner();
+        let request =
+            pb::StartTaskRequest { name: task.name, etag: task.etag, ..Default::default() };
+        self.tasks.start_task(request).await.unwrap().into_inner()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_to_be_done_goes_to_whoever_becomes_accountable_and_what_others_have_stays() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let mut ana = world.caller("ana", "case_manager");
+        let mut ben = world.caller("ben", "case_manager");
+        let case = ana.enrolled().await;
+        let call = ana.task(&case, "call", "ana").await;
+        let visit = ana.task(&case, "visit", "ana").await;
+        let visit = ana.starts(&visit).await;
+        let scale = ana.task(&case, "bring a scale", "nora").await;
+        let pool = ana.task(&case, "find a ride", "").await;
+        let request = pb::CancelTaskRequest {
+            name: pool.name.clone(),
+            etag: pool.etag.clone(),
+            reason: "found".to_owned(),
+            ..Default::default()
+        };
+        let pool = ana.tasks.cancel_task(request).await.unwrap().into_inner();
+
+        let handoff =
+            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
+        let request = pb::ProposeHandoffRequest {
+            parent: case.name.clone(),
+            handoff: Some(handoff),
+            ..Default::default()
+        };
+        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        assert_eq!(sam.again(&call).await, call, "a proposal moves nothing");
+        let request = pb::AcceptHandoffRequest {
+            name: handoff.name,
+            etag: handoff.etag,
+            ..Default::default()
+        };
+        ben.cases.accept_handoff(request).await.unwrap();
+        let (now, begun) = (sam.again(&call).await, sam.again(&visit).await);
+        assert_eq!((now.owner.as_str(), now.state()), ("ben", call.state()));
+        assert_eq!((begun.owner.as_str(), begun.state()), ("ben", visit.state()));
+        assert_eq!((sam.again(&scale).await, sam.again(&pool).await), (scale.clone(), pool));
+        let list = pb::ListTimelineRequest { parent: case.name.clone(), ..Default::default() };
+        let told = sam.cases.list_timeline(list).await.unwrap().into_inner().timeline;
+        let passed = told.iter().filter(|one| one.event == "TASK_PASSED_ON");
+        let passed: Vec<_> = passed.map(|one| (&one.resource[..], &one.reason[..])).collect();
+        assert_eq!(passed, [(&call.name[..], "leave"), (&visit.name[..], "leave")]);
+
+        let now = sam.read(&case).await;
+        let request = pb::ReassignCaseRequest {
+            name: now.name,
+            etag: now.etag,
+            accountable: "cleo".to_owned(),
+            reason: "ben is ill".to_owned(),
+            ..Default::default()
+        };
+        sam.cases.reassign_case(request).await.unwrap();
+        assert_eq!(sam.again(&visit).await.owner, "cleo");
+
+        let now = sam.read(&case).await;
+        let waiting = sam.does(&world, Verb::Waitlist, &now).await.unwrap();
+        assert_eq!(sam.again(&visit).await.owner, "cleo", "until somebody else is");
+        sam.does(&world, Verb::Return, &waiting).await.unwrap();
+        assert_eq!(sam.again(&visit).await.owner, "sam");
+        assert_eq!(sam.again(&scale).await.owner, "nora");
     }
 }
