@@ -85,11 +85,13 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
         Step::Pause => {
             row.paused_at = Some(at);
             task::stop_clocks(&tx, id, at).await?;
+            handoff::stop_clock(&tx, id).await?;
         }
         Step::Resume => resume(&tx, &mut row, at).await?,
         Step::ProposeClosure if before == State::Paused => resume(&tx, &mut row, at).await?,
-        Step::Decline | Step::GiveUp => row.closed_at = Some(at),
-        Step::Close | Step::EnterInError => finish(&tx, &mut row, at, &along).await?,
+        Step::Decline | Step::GiveUp | Step::Close | Step::EnterInError => {
+            finish(&tx, &mut row, at, &along).await?;
+        }
         Step::Reopen => {
             row.reopened_from = Some(before);
             row.closed_at = None;
@@ -260,7 +262,9 @@ async fn begin(tx: &Tx, row: &mut Model, along: &Along, at: Time) -> Result<()> 
 /// Lets the clocks run on.
 async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
     task::start_clocks(tx, row.id, at).await?;
-    row.paused_at = None;
+    if let Some(since) = row.paused_at.take() {
+        handoff::start_clock(tx, row.id, since, at).await?;
+    }
     row.expected_return_at = None;
     Ok(())
 }

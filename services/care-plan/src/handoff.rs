@@ -204,7 +204,9 @@ pub async fn propose(tx: Tx, case: CaseId, from: pb::Handoff) -> Result<Model> {
         revision: 1,
     };
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    timer::set(&tx, EXPIRY, row.id.uuid(), expires_at).await?;
+    if case.paused_at.is_none() {
+        timer::set(&tx, EXPIRY, row.id.uuid(), expires_at).await?;
+    }
     // Whoever is asked must see what they would take over.
     member::ensure(&tx, &case, &row.receiver, member::RECEIVER).await?;
     log(&tx, &row, "");
@@ -251,6 +253,23 @@ pub async fn overtake(tx: &Tx, case: CaseId, reason: &str) -> Result<()> {
         answer(tx, row, Step::Withdraw, reason.to_owned()).await?;
     }
     Ok(())
+}
+
+/// Lets the open proposal of a case that is paused wait: whoever is asked need not answer while the case rests.
+pub async fn stop_clock(tx: &Tx, case: CaseId) -> Result<()> {
+    match open_of(tx, case).await? {
+        Some(row) => timer::clear(tx, EXPIRY, row.id.uuid()).await,
+        None => Ok(()),
+    }
+}
+
+/// Lets the open proposal of a case that goes on at `at` lapse later by the time that its clock stood since `paused`.
+pub async fn start_clock(tx: &Tx, case: CaseId, paused: Time, at: Time) -> Result<()> {
+    let Some(mut row) = open_of(tx, case).await? else { return Ok(()) };
+    // One that was made while the case was paused never ran.
+    row.expires_at = row.expires_at + (at - paused.max(row.created_at)).max(Duration::ZERO);
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    timer::set(tx, EXPIRY, row.id.uuid(), row.expires_at).await
 }
 
 /// A proposal came to its end: if nobody answered, it expired.

@@ -284,3 +284,48 @@ async fn what_is_to_be_done_goes_to_whoever_becomes_accountable_and_what_others_
         assert_eq!(sam.again(&scale).await.owner, "nora");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_of_a_handoff_stands_while_its_case_is_paused() {
+    use caseward_api::careplan::v1::{case::State, handoff::State as Handoff};
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.case_in(&world, State::Active).await;
+        let handoff =
+            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
+        let propose = pb::ProposeHandoffRequest {
+            parent: case.name.clone(),
+            handoff: Some(handoff),
+            ..Default::default()
+        };
+        let handoff = sam.cases.propose_handoff(propose.clone()).await.unwrap().into_inner();
+        let get = pb::GetHandoffRequest { name: handoff.name.clone() };
+        world.advance(Duration::days(1)).await;
+        let paused = sam.does(&world, Verb::Pause, &case).await.unwrap();
+        world.advance(Duration::days(10)).await;
+        let waits = sam.cases.get_handoff(get.clone()).await.unwrap().into_inner();
+        assert_eq!(waits.state(), Handoff::Proposed);
+        let case = sam.does(&world, Verb::Resume, &paused).await.unwrap();
+        let seconds = |handoff: &pb::Handoff| handoff.expire_time.unwrap().seconds;
+        let waits = sam.cases.get_handoff(get.clone()).await.unwrap().into_inner();
+        assert_eq!(seconds(&waits) - seconds(&handoff), 10 * 86_400);
+        world.advance(Duration::hours(47)).await;
+        let waits = sam.cases.get_handoff(get.clone()).await.unwrap().into_inner();
+        assert_eq!(waits.state(), Handoff::Proposed);
+        world.advance(Duration::hours(1)).await;
+        let lapsed = sam.cases.get_handoff(get).await.unwrap().into_inner();
+        assert_eq!(lapsed.state(), Handoff::Expired);
+
+        let paused = sam.does(&world, Verb::Pause, &case).await.unwrap();
+        let made = sam.cases.propose_handoff(propose).await.unwrap().into_inner();
+        let get = pb::GetHandoffRequest { name: made.name.clone() };
+        world.advance(Duration::days(4)).await;
+        sam.does(&world, Verb::Resume, &paused).await.unwrap();
+        world.advance(Duration::hours(71)).await;
+        let waits = sam.cases.get_handoff(get.clone()).await.unwrap().into_inner();
+        assert_eq!(waits.state(), Handoff::Proposed, "one made in the pause has all of its time");
+        world.advance(Duration::hours(1)).await;
+        let lapsed = sam.cases.get_handoff(get).await.unwrap().into_inner();
+        assert_eq!(lapsed.state(), Handoff::Expired);
+    }
+}

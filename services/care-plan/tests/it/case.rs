@@ -317,3 +317,24 @@ async fn nobody_is_enrolled_on_a_consent_that_is_not_in_force_or_is_not_theirs()
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outreach_that_is_given_up_leaves_nothing_to_do() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        for verb in [Verb::Decline, Verb::GiveUp] {
+            let case = sam.case_in(&world, State::Outreach).await;
+            let case = sam.attempts(case).await;
+            let (call, pool) =
+                (sam.task(&case, "call", "sam").await, sam.task(&case, "ask around", "").await);
+            let plan = sam.plan(&case).await;
+            sam.does(&world, verb, &case).await.unwrap();
+            for task in [call, pool] {
+                assert_eq!(sam.again(&task).await.state(), pb::task::State::Cancelled);
+            }
+            let get = pb::GetCarePlanRequest { name: plan.name };
+            let plan = sam.plans.get_care_plan(get).await.unwrap().into_inner();
+            assert_eq!(plan.state(), pb::care_plan::State::Revoked);
+        }
+    }
+}
