@@ -292,6 +292,15 @@ impl Model {
         bad.finish()
     }
 
+    /// Refuses a caller without the role that the task asks for.
+    fn welcomes(&self, ctx: &Ctx) -> Result<()> {
+        if self.candidate_role.is_empty() || ctx.is(&self.candidate_role) {
+            return Ok(());
+        }
+        let why = format!("{} waits for somebody who is a {}", self.name(), self.candidate_role);
+        Err(Error::precondition("NOT_CANDIDATE", why))
+    }
+
     /// The wire form; whether it is overdue depends on when it is asked.
     pub fn wire(self, now: Time) -> pb::Task {
         let name = self.name();
@@ -478,6 +487,9 @@ pub async fn step(
     // A refused step names what is allowed before any other rule is asked.
     row.state.take(step, row.name())?;
     let mine = row.owner == tx.ctx.subject();
+    if matches!(step, Step::Claim | Step::Accept) {
+        row.welcomes(&tx.ctx)?;
+    }
     match step {
         Step::Accept | Step::Reject if !mine => {
             return Err(Error::precondition(

@@ -33,7 +33,14 @@ pub async fn list(
     };
     let mut whose = Condition::any().add(task::Column::Owner.eq(owner));
     if req.include_pool {
-        whose = whose.add(task::Column::State.eq(State::Ready));
+        // Which roles another has is not known here.
+        let mut roles = vec![String::new()];
+        if owner == ctx.subject() {
+            roles.extend(ctx.caller.roles.iter().cloned());
+        }
+        let claimable =
+            task::Column::State.eq(State::Ready).and(task::Column::CandidateRole.is_in(roles));
+        whose = whose.add(claimable);
     }
     let open = [State::Requested, State::Ready, State::Accepted, State::InProgress, State::OnHold];
     let mut select = task::Entity::of(ctx)

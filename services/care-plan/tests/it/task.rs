@@ -5,11 +5,12 @@ use caseward_api::{
 };
 use time::Duration;
 use tonic::Code;
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use crate::{
     walk::Verb,
-    world::{patient, worlds},
+    world::{Caller, patient, worlds},
 };
 
 fn task(title: &str) -> Option<pb::Task> {
@@ -186,5 +187,48 @@ async fn a_message_that_reached_nobody_has_somebody_make_contact_in_person_the_n
             assert_eq!(task.due_time, Some((world.now() + Duration::days(1)).into()));
             assert!(task.description.contains("plan-activated"));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_for_a_role_is_offered_to_claimed_and_accepted_by_nobody_without_it() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut sam = world.caller("sam", "supervisor");
+        let case = ana.enrolled().await;
+        let for_managers = |owner: &str| pb::CreateTaskRequest {
+            parent: case.name.clone(),
+            task: Some(pb::Task {
+                title: "call".to_owned(),
+                owner: owner.to_owned(),
+                candidate_role: "case_manager".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let pool = ana.tasks.create_task(for_managers("")).await.unwrap().into_inner();
+        let given = ana.tasks.create_task(for_managers("sam")).await.unwrap().into_inner();
+        let claim = pb::ClaimTaskRequest {
+            name: pool.name.clone(),
+            etag: pool.etag.clone(),
+            ..Default::default()
+        };
+        let refused = sam.tasks.claim_task(claim.clone()).await.unwrap_err();
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "NOT_CANDIDATE");
+        let (name, etag) = (given.name.clone(), given.etag.clone());
+        let accept = pb::AcceptTaskRequest { name, etag, ..Default::default() };
+        let refused = sam.tasks.accept_task(accept).await.unwrap_err();
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "NOT_CANDIDATE");
+
+        let list = pb::ListWorklistRequest { include_pool: true, ..Default::default() };
+        let offered = async |caller: &mut Caller| {
+            let page = caller.tasks.list_worklist(list.clone()).await.unwrap().into_inner();
+            let names = page.items.into_iter().map(|item| item.task.unwrap().name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(offered(&mut sam).await, [given.name], "what was given is shown all the same");
+        assert_eq!(offered(&mut ana).await, std::slice::from_ref(&pool.name));
+        let claimed = ana.tasks.claim_task(claim).await.unwrap().into_inner();
+        assert_eq!((claimed.state(), claimed.owner.as_str()), (State::Accepted, "ana"));
     }
 }
