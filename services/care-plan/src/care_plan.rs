@@ -494,7 +494,6 @@ async fn activate(tx: &Tx, case: &case::Model, row: &mut Model, at: Time) -> Res
         if matches!(before, State::Active | State::OnHold) {
             let reason = format!("continued as {}", row.name());
             end(tx, case, &mut old, at, &reason).await?;
-            goal::end_all(tx, case, old.id, &reason).await?;
             old.state = before.take(Step::Complete, old.name())?;
             old.state_reason = reason;
             old.replaced_by = Some(row.id);
@@ -509,16 +508,12 @@ async fn activate(tx: &Tx, case: &case::Model, row: &mut Model, at: Time) -> Res
 }
 
 async fn complete(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
-    let open: Vec<String> = goal::of_plan(tx, row.id)
-        .await?
-        .into_iter()
-        .filter(|goal| !goal.state.is_end())
-        .map(|goal| goal.name())
-        .collect();
-    if !open.is_empty() {
-        let message = "end every goal of the plan first".to_owned();
-        return Err(Error::Precondition { reason: "OPEN_GOALS", message, subjects: open });
-    }
+    let goals = goal::of_plan(tx, row.id).await?.into_iter();
+    let open = goals.filter(|goal| !goal.state.is_end()).map(|goal| goal.name()).collect();
+    none_open("OPEN_GOALS", "end every goal of the plan first", open)?;
+    let activities = activity::of_plan(tx, row.id).await?.into_iter();
+    let open = activities.filter(|one| one.state.is_open()).map(|one| one.name()).collect();
+    none_open("OPEN_ACTIVITIES", "end every activity of the plan first", open)?;
     if !evaluation::exists_for(tx, row.id).await? {
         return Err(Error::precondition(
             "NO_EVALUATION",
@@ -528,6 +523,13 @@ async fn complete(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
     row.ended_at = Some(at);
     row.running_in = None;
     Ok(())
+}
+
+fn none_open(reason: &'static str, message: &str, open: Vec<String>) -> Result<()> {
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Precondition { reason, message: message.to_owned(), subjects: open })
 }
 
 /// Gives up every plan of a case that ends.
@@ -554,10 +556,11 @@ pub async fn revoke_all(tx: &Tx, case: &case::Model, reason: &str) -> Result<()>
     Ok(())
 }
 
-/// What ends with a plan: its open activities, and the tasks that they caused.
+/// What ends with a plan: its open activities and goals, and the tasks that they caused.
 async fn end(tx: &Tx, case: &case::Model, row: &mut Model, at: Time, reason: &str) -> Result<()> {
     let activities = activity::end_all(tx, case, row.id, reason).await?;
-    task::cancel_caused(tx, case, &[activities, vec![row.name()]].concat(), reason).await?;
+    let goals = goal::end_all(tx, case, row.id, reason).await?;
+    task::cancel_caused(tx, case, &[activities, goals, vec![row.name()]].concat(), reason).await?;
     row.ended_at = Some(at);
     row.running_in = None;
     Ok(())

@@ -142,6 +142,8 @@ pub enum Step {
     Complete,
     Cancel,
     EnterInError,
+    /// Its plan ended. Not among `STEPS`: nobody asks for it, so no refusal offers it.
+    EndWithPlan,
 }
 
 impl Machine for State {
@@ -168,6 +170,8 @@ impl Machine for State {
             (State::OnHold, Step::Release) => Some(State::Active),
             (State::Active | State::OnHold, Step::Complete) => Some(State::Completed),
             (State::Active | State::OnHold, Step::Cancel) => Some(State::Cancelled),
+            // Only the person rejects a goal, so one that was proposed is given up with the rest.
+            (state, Step::EndWithPlan) if !state.is_end() => Some(State::Cancelled),
             (State::EnteredInError, Step::EnterInError) => None,
             (_, Step::EnterInError) => Some(State::EnteredInError),
             _ => None,
@@ -554,18 +558,19 @@ pub async fn moved(
     Ok(row)
 }
 
-/// Ends every open goal of a plan that a revision continues.
-pub async fn end_all(tx: &Tx, case: &case::Model, plan: CarePlanId, reason: &str) -> Result<()> {
+/// Ends every open goal of a plan that ended, and answers with their names.
+pub async fn end_all(
+    tx: &Tx,
+    case: &case::Model,
+    plan: CarePlanId,
+    reason: &str,
+) -> Result<Vec<String>> {
+    let mut ended = vec![];
     for row in of_plan(tx, plan).await?.into_iter().filter(|row| !row.state.is_end()) {
-        let step = match row.state {
-            State::Proposed => Step::Reject,
-            State::Active | State::OnHold => Step::Cancel,
-            // Agreed to but not begun: its copy in the revision begins instead.
-            _ => continue,
-        };
-        moved(tx, case, row, step, reason.to_owned()).await?;
+        let row = moved(tx, case, row, Step::EndWithPlan, reason.to_owned()).await?;
+        ended.push(row.name());
     }
-    Ok(())
+    Ok(ended)
 }
 
 pub async fn record_progress(

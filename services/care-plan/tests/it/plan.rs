@@ -1,6 +1,7 @@
 //! Plans are approved by another, agreed to word by word, revised without forgetting, and end with what hangs on them.
 use caseward_api::careplan::v1::{self as pb, care_plan::State, plan_change::Action};
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::world::{Caller, World, worlds};
 
@@ -208,6 +209,26 @@ async fn activities(ana: &mut Caller, plan: &pb::CarePlan) -> Vec<pb::Activity> 
     ana.plans.list_activities(list).await.unwrap().into_inner().activities
 }
 
+async fn goals(ana: &mut Caller, plan: &pb::CarePlan) -> Vec<pb::Goal> {
+    let list = pb::ListGoalsRequest { parent: plan.name.clone(), ..Default::default() };
+    ana.plans.list_goals(list).await.unwrap().into_inner().goals
+}
+
+async fn accepted(ana: &mut Caller, goal: &pb::Goal) -> pb::Goal {
+    let (name, etag) = (goal.name.clone(), goal.etag.clone());
+    let request = pb::AcceptGoalRequest { name, etag, ..Default::default() };
+    ana.plans.accept_goal(request).await.unwrap().into_inner()
+}
+
+/// `goal`, accepted, planned and begun.
+async fn pursued(ana: &mut Caller, goal: &pb::Goal) -> pb::Goal {
+    let goal = accepted(ana, goal).await;
+    let request = pb::PlanGoalRequest { name: goal.name, etag: goal.etag, ..Default::default() };
+    let goal = ana.plans.plan_goal(request).await.unwrap().into_inner();
+    let request = pb::StartGoalRequest { name: goal.name, etag: goal.etag, ..Default::default() };
+    ana.plans.start_goal(request).await.unwrap().into_inner()
+}
+
 async fn revised(ana: &mut Caller, plan: &pb::CarePlan) -> pb::CarePlan {
     let request = pb::ReviseCarePlanRequest {
         name: plan.name.clone(),
@@ -265,5 +286,89 @@ async fn what_was_done_is_no_change_and_what_stopped_is_over_any_number_of_revis
         assert_eq!(diff(&mut ana, &second, &first).await, std::slice::from_ref(&stopped));
         assert_eq!(diff(&mut ana, &third, &second).await, [added.clone(), stopped.clone()]);
         assert_eq!(diff(&mut ana, &third, &first).await, [added, stopped]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goals_end_with_the_plan_that_is_given_up_however_far_they_are() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let (case, plan) = active(&world, &mut ana).await;
+        let [begun, agreed] = &goals(&mut ana, &plan).await[..] else { panic!("two goals") };
+        pursued(&mut ana, begun).await;
+        accepted(&mut ana, agreed).await;
+        let task = pb::Task {
+            title: "walk with her".to_owned(),
+            focus: begun.name.clone(),
+            ..Default::default()
+        };
+        let request = pb::CreateTaskRequest {
+            parent: case.name.clone(),
+            task: Some(task),
+            ..Default::default()
+        };
+        let task = ana.tasks.create_task(request).await.unwrap().into_inner();
+        let request = pb::RevokeCarePlanRequest {
+            name: plan.name.clone(),
+            etag: plan.etag.clone(),
+            reason: "moves away".to_owned(),
+            ..Default::default()
+        };
+        ana.plans.revoke_care_plan(request).await.unwrap();
+        for goal in goals(&mut ana, &plan).await {
+            let ended = (goal.state(), goal.state_reason.as_str());
+            assert_eq!(ended, (pb::goal::State::Cancelled, "moves away"));
+        }
+        assert_eq!(ana.again(&task).await.state(), pb::task::State::Cancelled);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_completed_only_when_all_of_it_came_to_an_end() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let (case, plan) = active(&world, &mut ana).await;
+        let complete = pb::CompleteCarePlanRequest {
+            name: plan.name.clone(),
+            etag: plan.etag.clone(),
+            ..Default::default()
+        };
+        let mut asks = ana.clone();
+        let mut refusal = async || {
+            let refused = asks.plans.complete_care_plan(complete.clone()).await.unwrap_err();
+            let broken = refused.get_details_precondition_failure().unwrap().violations;
+            let subjects: Vec<String> = broken.into_iter().map(|one| one.subject).collect();
+            (refused.get_details_error_info().unwrap().reason, subjects)
+        };
+        let (reason, open) = refusal().await;
+        assert_eq!((reason.as_str(), open.len()), ("OPEN_GOALS", 2));
+        for goal in goals(&mut ana, &plan).await {
+            let request = pb::RejectGoalRequest {
+                name: goal.name,
+                etag: goal.etag,
+                reason: "not hers".to_owned(),
+                ..Default::default()
+            };
+            ana.plans.reject_goal(request).await.unwrap();
+        }
+        let activity = activities(&mut ana, &plan).await.remove(0);
+        assert_eq!(refusal().await, ("OPEN_ACTIVITIES".to_owned(), vec![activity.name.clone()]));
+        let activity = begun(&mut ana, activity).await;
+        completed(&mut ana, activity).await;
+        assert_eq!(refusal().await.0, "NO_EVALUATION");
+        let evaluation = pb::Evaluation {
+            care_plan: plan.name.clone(),
+            summary: "goes well".to_owned(),
+            decision: pb::evaluation::Decision::Close.into(),
+            ..Default::default()
+        };
+        let request = pb::CreateEvaluationRequest {
+            parent: case.name,
+            evaluation: Some(evaluation),
+            ..Default::default()
+        };
+        ana.notes.create_evaluation(request).await.unwrap();
+        let done = ana.plans.complete_care_plan(complete.clone()).await.unwrap().into_inner();
+        assert_eq!(done.state(), State::Completed);
     }
 }
