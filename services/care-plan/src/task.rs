@@ -459,7 +459,9 @@ pub async fn update(tx: Tx, name: TaskName, from: pb::Task, mask: FieldMask) -> 
         return Ok(before);
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    arm(&tx, &row).await?;
+    if row.due_at != before.due_at {
+        arm(&tx, &row).await?;
+    }
     timeline::add(&tx, &case, "TASK_UPDATED", row.name()).await?;
     updated(&tx, &row, &fields);
     Ok(row)
@@ -541,7 +543,9 @@ async fn moved(
     }
     row.ended_at = (!row.state.is_open()).then_some(at);
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    arm(tx, &row).await?;
+    if !row.state.is_open() {
+        timer::clear(tx, DUE, row.id.uuid()).await?;
+    }
     log(tx, &row, before.label());
     timeline::add(tx, case, "TASK_MOVED", row.name()).await?;
     if step == Step::Assign {
@@ -630,7 +634,10 @@ pub async fn stop_clocks(tx: &Tx, case: CaseId, at: Time) -> Result<()> {
     for mut row in open_of(tx, case).await? {
         row.stopped_at = Some(at);
         let row = caseward_store::update::<Entity>(tx, row).await?;
-        arm(tx, &row).await?;
+        // What was due by then is told all the same, if it was not yet.
+        if row.due_at.is_some_and(|due| due > at) {
+            timer::clear(tx, DUE, row.id.uuid()).await?;
+        }
     }
     Ok(())
 }
@@ -639,16 +646,21 @@ pub async fn stop_clocks(tx: &Tx, case: CaseId, at: Time) -> Result<()> {
 pub async fn start_clocks(tx: &Tx, case: CaseId, at: Time) -> Result<()> {
     for mut row in open_of(tx, case).await? {
         let Some(since) = row.stopped_at.take() else { continue };
+        let told = row.due_at.is_some_and(|due| due <= since);
         row.due_at = row.due_at.map(|due| due + (at - since).max(Duration::ZERO));
         let row = caseward_store::update::<Entity>(tx, row).await?;
-        arm(tx, &row).await?;
+        if !told {
+            arm(tx, &row).await?;
+        }
     }
     Ok(())
 }
 
-/// Sets the timer of a task that is open, due some time and not stopped; clears it otherwise.
+/// Sets the timer of an open task that became due at another time, or clears it. A timer fires once for each time that
+/// is set, so what was told to be overdue is not told again until it is due anew.
 async fn arm(tx: &Tx, row: &Model) -> Result<()> {
-    match row.due_at.filter(|_| row.state.is_open() && row.stopped_at.is_none()) {
+    let running = |due: &Time| row.stopped_at.is_none_or(|stopped| *due <= stopped);
+    match row.due_at.filter(running) {
         Some(due) => timer::set(tx, DUE, row.id.uuid(), due).await,
         None => timer::clear(tx, DUE, row.id.uuid()).await,
     }

@@ -232,3 +232,54 @@ async fn a_task_for_a_role_is_offered_to_claimed_and_accepted_by_nobody_without_
         assert_eq!((claimed.state(), claimed.owner.as_str()), (State::Accepted, "ana"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_told_to_be_overdue_once_for_each_time_that_it_is_due() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.case_in(&world, Case::Active).await;
+        let due = |days: i64| Some((world.now() + Duration::days(days)).into());
+        let task = Some(pb::Task {
+            title: "call".to_owned(),
+            owner: "sam".to_owned(),
+            due_time: due(1),
+            ..Default::default()
+        });
+        let request =
+            pb::CreateTaskRequest { parent: case.name.clone(), task, ..Default::default() };
+        let task = sam.tasks.create_task(request).await.unwrap().into_inner();
+        let told = async || world.heard::<pb::TaskOverdue>(&task.name).await.len();
+        let set = |task: &pb::Task, field: &str| pb::UpdateTaskRequest {
+            task: Some(task.clone()),
+            update_mask: Some(prost_types::FieldMask { paths: vec![field.to_owned()] }),
+            ..Default::default()
+        };
+        world.advance(Duration::hours(23)).await;
+        assert_eq!(told().await, 0);
+        world.advance(Duration::days(2)).await;
+        assert_eq!(told().await, 1);
+
+        let begun = sam.starts(&task).await;
+        let request = pb::HoldTaskRequest {
+            name: begun.name.clone(),
+            etag: begun.etag.clone(),
+            ..Default::default()
+        };
+        let held = sam.tasks.hold_task(request).await.unwrap().into_inner();
+        let better = pb::Task { title: "call twice".to_owned(), ..held };
+        let task_now = sam.tasks.update_task(set(&better, "title")).await.unwrap().into_inner();
+        world.advance(Duration::days(1)).await;
+        let paused = sam.does(&world, Verb::Pause, &case).await.unwrap();
+        world.advance(Duration::days(1)).await;
+        sam.does(&world, Verb::Resume, &paused).await.unwrap();
+        world.advance(Duration::days(1)).await;
+        assert!(sam.again(&task_now).await.overdue);
+        assert_eq!(told().await, 1, "whatever is done to it meanwhile");
+
+        let later = pb::Task { due_time: due(1), ..sam.again(&task_now).await };
+        sam.tasks.update_task(set(&later, "due_time")).await.unwrap();
+        assert_eq!(told().await, 1);
+        world.advance(Duration::days(2)).await;
+        assert_eq!(told().await, 2, "it was due anew");
+    }
+}

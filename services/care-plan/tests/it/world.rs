@@ -160,13 +160,14 @@ impl World {
     }
 }
 
-fn subjects() -> [String; 5] {
+fn subjects() -> [String; 6] {
     [
         pb::CaseEnrolled::full_name(),
         pb::CaseReturnedFromWaitlist::full_name(),
         pb::AccountabilityMoved::full_name(),
         pb::CaseClosed::full_name(),
         pb::DeliveryMismatch::full_name(),
+        pb::TaskOverdue::full_name(),
     ]
 }
 
