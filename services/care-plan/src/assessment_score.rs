@@ -114,26 +114,34 @@ impl Answered {
         declared.chain(known).collect()
     }
 
-    /// Raises a task for every critical answer that has none yet; answers with the names of those tasks.
+    /// Raises a task for every critical answer that has none yet; answers with the names of those tasks. In a case that
+    /// ended nothing is to be done: what was found stands on record, and gets its task when it is found again.
     pub async fn raise(&self, tx: &Tx, case: &case::Model, row: &mut Model) -> Result<Vec<String>> {
+        let (name, now, ended) = (row.name(), tx.ctx.now(), case.state.is_end());
         let mut raised = vec![];
         for (link_id, points, title, due) in self.critical() {
-            if row.findings.0.iter().any(|found| found.link_id == link_id) {
+            let known = row.findings.0.iter_mut().find(|found| found.link_id == link_id);
+            if known.as_ref().is_some_and(|found| ended || !found.task.is_empty()) {
                 continue;
             }
-            let now = tx.ctx.now();
-            let task = Raised {
-                title,
-                description: String::new(),
-                focus: row.name(),
-                cause: row.name(),
-                owner: case.accountable.clone().unwrap_or_default(),
-                priority: Priority::Stat,
-                due_at: Some(now + due),
-            };
-            let task = task::raise(tx, case, task).await?.name();
-            raised.push(task.clone());
-            row.findings.0.push(Finding { link_id, points, task, at: now });
+            let mut task = String::new();
+            if !ended {
+                let wanted = Raised {
+                    title,
+                    description: String::new(),
+                    focus: name.clone(),
+                    cause: name.clone(),
+                    owner: case.accountable.clone().unwrap_or_default(),
+                    priority: Priority::Stat,
+                    due_at: Some(now + due),
+                };
+                task = task::raise(tx, case, wanted).await?.name();
+                raised.push(task.clone());
+            }
+            match known {
+                Some(found) => found.task = task,
+                None => row.findings.0.push(Finding { link_id, points, task, at: now }),
+            }
         }
         Ok(raised)
     }

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::world::{Caller, worlds};
+use crate::{
+    walk::Verb,
+    world::{Caller, worlds},
+};
 
 const POINTS: [&str; 4] = ["LA6568-5", "LA6569-3", "LA6570-1", "LA6571-9"];
 
@@ -60,6 +63,17 @@ impl Caller {
             ..Default::default()
         };
         self.assessments.complete_assessment(request).await.map(tonic::Response::into_inner)
+    }
+
+    async fn amends(&mut self, done: pb::Assessment, json: String) -> pb::Assessment {
+        let request = pb::AmendAssessmentRequest {
+            name: done.name,
+            etag: done.etag,
+            json,
+            reason: "read the wrong sheet".to_owned(),
+            ..Default::default()
+        };
+        self.assessments.amend_assessment(request).await.unwrap().into_inner()
     }
 
     async fn tasks_of(&mut self, case: &pb::Case) -> Vec<pb::Task> {
@@ -135,14 +149,7 @@ async fn an_amendment_keeps_the_old_score_and_an_error_takes_the_risk_back() {
         let form = ana.form("GAD-7").await;
         let begun = ana.begun(&case, &form).await;
         let done = ana.complete(&begun, answers(&[0; 7])).await.unwrap();
-        let request = pb::AmendAssessmentRequest {
-            name: done.name,
-            etag: done.etag,
-            json: answers(&[3; 7]),
-            reason: "read the wrong sheet".to_owned(),
-            ..Default::default()
-        };
-        let amended = ana.assessments.amend_assessment(request).await.unwrap().into_inner();
+        let amended = ana.amends(done, answers(&[3; 7])).await;
         assert_eq!((amended.state(), amended.content_revision), (State::Amended, 2));
         let bands: Vec<_> = amended.scores.iter().map(|one| (one.value, &*one.band)).collect();
         assert_eq!(bands, [(21.0, "severe"), (0.0, "minimal")]);
@@ -286,5 +293,34 @@ async fn an_own_form_is_kept_byte_for_byte_scored_by_its_rules_and_retired() {
         let request = pb::ListQuestionnairesRequest { states, ..Default::default() };
         let active = sam.assessments.list_questionnaires(request).await.unwrap().into_inner();
         assert_eq!(active.questionnaires.len(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_amendment_after_the_case_ended_is_on_record_and_gives_nobody_anything_to_do() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        let case = sam.enrolled().await;
+        let form = sam.form("PHQ-9").await;
+        let begun = sam.begun(&case, &form).await;
+        let done = sam.complete(&begun, answers(&[0; 9])).await.unwrap();
+        sam.evaluates(&case).await;
+        let closing = sam.read(&case).await;
+        let closing = sam.does(&world, Verb::ProposeClosure, &closing).await.unwrap();
+        let closed = sam.does(&world, Verb::Close, &closing).await.unwrap();
+        let before = sam.tasks_of(&case).await;
+
+        let amended = sam.amends(done, answers(&[0, 0, 0, 0, 0, 0, 0, 0, 2])).await;
+        assert_eq!((amended.state(), amended.scores[0].value), (State::Amended, 2.0));
+        let [found] = &amended.critical_findings[..] else { panic!("one finding") };
+        assert_eq!((found.link_id.as_str(), found.task.as_str()), ("9", ""));
+        assert_eq!(sam.tasks_of(&case).await, before);
+
+        let closed = sam.read(&closed).await;
+        sam.does(&world, Verb::Reopen, &closed).await.unwrap();
+        let again = sam.amends(amended, answers(&[0, 0, 0, 0, 0, 0, 0, 0, 3])).await;
+        let tasks = sam.tasks_of(&case).await;
+        assert_eq!(tasks.len(), before.len() + 1, "where somebody works on it, it is a task");
+        assert_eq!(again.critical_findings[0].task, tasks.last().unwrap().name);
     }
 }
