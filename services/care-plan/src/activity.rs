@@ -18,7 +18,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     delivery::{self, Confirmation},
     goal::{self, GoalId},
-    note, reference, timeline,
+    note, reference, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -500,12 +500,12 @@ pub async fn step(
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let case = case::open(&tx, name.0).await?;
     let step = match (wish, row.held_in) {
         (Wish::Step(step), _) => step,
         (Wish::Release, Some(State::InProgress)) => Step::ReleaseToProgress,
         (Wish::Release, _) => Step::ReleaseToSchedule,
     };
+    let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     // A refused step names what is allowed before any other rule is asked.
     row.state.take(step, row.name())?;
     let mut bad = Violations::default();
@@ -522,6 +522,7 @@ pub async fn step(
                 bad.add("schedule", "is required; the activity has none");
             }
         }
+        Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,
         Step::Complete => row.evidence = evidence(&tx, &case, &along.evidence, &mut bad).await?,
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! What is done to an assessment: begun, answered, completed, amended, stopped; and the LACE index, which has no form.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Ctx, Error, Machine, Result, Time, Violations, check, data::Json};
+use caseward_core::{Ctx, Machine, Result, Time, Violations, check, data::Json};
 use caseward_store::Tx;
 use prost_types::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::{
     assessment::{AssessmentName, Entity, Model, State, Step, get, log, names},
     assessment_score::{Answered, assess_risk, emit_raised, emit_scores, lace, lace_inputs},
     case::{self, CaseId},
-    timeline,
+    timeline, transition,
 };
 
 /// What a step brings along.
@@ -28,13 +28,8 @@ pub async fn step(
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    // What is on record may be put right in a case that ended; nothing new is begun or ended there.
-    let case = match step {
-        Step::Amend | Step::EnterInError => case::get(&tx, name.0).await?,
-        Step::Start | Step::SaveAnswers | Step::Complete | Step::Stop => {
-            case::open(&tx, name.0).await?
-        }
-    };
+    let puts_right = matches!(step, Step::Amend | Step::EnterInError);
+    let case = case::of_step(&tx, name.0, puts_right).await?;
     let before = row.state;
     row.state = before.take(step, row.name())?;
     let mut raised = vec![];
@@ -59,9 +54,8 @@ pub async fn step(
         }
         Step::Stop => row.state_reason = reason(&along.reason)?,
         Step::EnterInError => {
-            if row.assessor != tx.ctx.subject() && !tx.ctx.may("cases.supervise") {
-                let why = "only its assessor or a supervisor marks an assessment as an error";
-                return Err(Error::precondition("NOT_ASSESSOR", why));
+            if row.assessor != tx.ctx.subject() {
+                transition::retractable(&tx, row.id.uuid()).await?;
             }
             row.state_reason = reason(&along.reason)?;
         }

@@ -17,7 +17,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     evaluation, goal, plan_content,
     problem::{self, ProblemId},
-    reference, task, timeline,
+    reference, task, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -413,7 +413,7 @@ pub async fn step(
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let case = case::open(&tx, name.0).await?;
+    let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     // A refused step names what is allowed before any other rule is asked.
     row.state.take(step, row.name())?;
     let mut bad = Violations::default();
@@ -441,9 +441,7 @@ pub async fn step(
             end(&tx, &case, &mut row, at, &reason).await?;
         }
         Step::EnterInError => {
-            if row.author != tx.ctx.subject() && !tx.ctx.may("cases.supervise") {
-                return Err(Error::Denied);
-            }
+            transition::retractable(&tx, row.id.uuid()).await?;
             end(&tx, &case, &mut row, at, &reason).await?;
         }
         Step::Hold | Step::Release => {}

@@ -364,6 +364,11 @@ pub async fn open(scope: &Scope, id: CaseId) -> Result<Model> {
     Ok(row)
 }
 
+/// The case in which a step is taken: an open one, but what is on record may be put right in one that ended, too.
+pub async fn of_step(scope: &Scope, id: CaseId, puts_right: bool) -> Result<Model> {
+    if puts_right { get(scope, id).await } else { open(scope, id).await }
+}
+
 pub async fn list(
     scope: &Scope,
     req: &pb::ListCasesRequest,

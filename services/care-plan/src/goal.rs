@@ -17,7 +17,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     evaluation::EvaluationId,
     problem::{self, ProblemId},
-    reference, timeline,
+    reference, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -506,7 +506,7 @@ pub async fn step(
 ) -> Result<Model> {
     let row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let case = case::open(&tx, name.0).await?;
+    let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     // A refused step names what is allowed before any other rule is asked.
     row.state.take(step, row.name())?;
     match step {
@@ -515,6 +515,7 @@ pub async fn step(
             let why = "record that the goal is achieved, sustaining, not achieved or not attainable first";
             return Err(Error::precondition("ACHIEVEMENT_OPEN", why));
         }
+        Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,
         _ => {}
     }
     moved(&tx, &case, row, step, reason).await

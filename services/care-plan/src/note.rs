@@ -18,7 +18,7 @@ use time::Duration;
 use crate::{
     case::{self, CaseId, PatientId},
     goal::{self, GoalName},
-    timeline,
+    timeline, transition,
 };
 
 #[derive(Debug)]
@@ -413,9 +413,7 @@ pub async fn step(tx: Tx, name: NoteName, step: Step, etag: String, along: Along
             }));
         }
         Step::EnterInError => {
-            if !tx.ctx.may("cases.supervise") {
-                own(&tx, &row)?;
-            }
+            transition::retractable(&tx, row.id.uuid()).await?;
             let mut bad = Violations::default();
             bad.put(&mut row.state_reason, "reason", check::text(&along.reason, 1..=1000));
             bad.finish()?;

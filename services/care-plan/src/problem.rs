@@ -14,7 +14,7 @@ use sea_orm::entity::prelude::*;
 use crate::{
     assessment::AssessmentId,
     case::{self, CaseId, PatientId},
-    reference, timeline,
+    reference, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub enum State {
 }
 
 /// What may be done to a problem.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Deactivate,
     Resolve,
@@ -328,14 +328,15 @@ pub async fn step(
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let case = case::open(&tx, name.0).await?;
+    let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     let before = row.state;
     row.state = before.take(step, row.name())?;
     row.state_reason = reason;
     match step {
         Step::Resolve => row.abated_at = Some(abated.unwrap_or(tx.ctx.now())),
         Step::Reactivate => row.abated_at = None,
-        Step::Deactivate | Step::EnterInError => {}
+        Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,
+        Step::Deactivate => {}
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
     log(&tx, &row, before.label());

@@ -13,6 +13,7 @@ use time::Duration;
 use crate::{
     case::{self, CaseId, PatientId},
     timeline::{self, Detail},
+    transition,
 };
 
 #[derive(Debug)]
@@ -485,7 +486,7 @@ pub async fn step(
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let case = case::open(&tx, name.0).await?;
+    let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     // A refused step names what is allowed before any other rule is asked.
     row.state.take(step, row.name())?;
     let mine = row.owner == tx.ctx.subject();
@@ -504,6 +505,7 @@ pub async fn step(
             bad.put(&mut row.owner, "owner", check::text(&along.owner, 1..=200));
             bad.finish()?;
         }
+        Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,
         Step::Claim => row.owner = tx.ctx.subject().to_owned(),
         Step::Offer | Step::Reject => row.owner = String::new(),
         Step::Complete => {

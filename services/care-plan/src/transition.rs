@@ -1,7 +1,8 @@
 //! The changes of state of a case and of everything below it, as the store logged them.
 use caseward_api::careplan::v1 as pb;
 use caseward_core::{Error, Page, Result};
-use caseward_store::{Scope, transition};
+use caseward_store::{Scope, Tx, transition};
+use uuid::Uuid;
 
 use crate::{
     case::{self, CaseId},
@@ -25,6 +26,18 @@ pub async fn list(
     let next = page.close(&mut rows, |row| row.id.as_bytes().to_vec());
     let rows = sight::shown(scope, &root, rows, |row| &row.name).await?;
     Ok((rows.into_iter().map(wire).collect(), next))
+}
+
+/// Refuses a caller who neither wrote a resource nor supervises: who else may say that it never should have been?
+pub async fn retractable(tx: &Tx, entity: Uuid) -> Result<()> {
+    if tx.ctx.may("cases.supervise") {
+        return Ok(());
+    }
+    let log = transition::of(tx, entity).await?;
+    if log.first().is_some_and(|made| made.actor == tx.ctx.subject()) {
+        return Ok(());
+    }
+    Err(Error::precondition("NOT_AUTHOR", "only its author or a supervisor marks it as an error"))
 }
 
 fn wire(row: transition::Model) -> pb::Transition {

@@ -491,6 +491,7 @@ impl Hands {
                     "AssignTask" => {
                         self.step("sam", name, &task, json!({ "owner": "ana" })).await;
                     }
+                    "MarkTaskEnteredInError" => self.steps("sam", &task, &[name]).await,
                     _ => self.steps("ana", &task, &[name]).await,
                 }
             }

@@ -8,6 +8,7 @@ mod delivery;
 mod ingest;
 mod ledger;
 mod machine;
+mod mistake;
 mod participation;
 mod plan;
 mod task;
