@@ -132,8 +132,7 @@ impl Model {
         if next_review_at.is_some_and(|at| at <= now) {
             bad.add("evaluation.next_review_time", "is in the past");
         }
-        if next_review_at.is_none()
-            && matches!(decision, Some(Decision::Continue | Decision::Adjust))
+        if next_review_at.is_none() && decision.is_some_and(|decision| decision != Decision::Close)
         {
             bad.add("evaluation.next_review_time", "is required where the care goes on");
         }

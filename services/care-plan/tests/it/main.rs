@@ -5,6 +5,7 @@ mod assessment;
 mod caregiver;
 mod case;
 mod delivery;
+mod evaluation;
 mod ingest;
 mod ledger;
 mod machine;
