@@ -283,3 +283,58 @@ async fn a_task_is_told_to_be_overdue_once_for_each_time_that_it_is_due() {
         assert_eq!(told().await, 2, "it was due anew");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_worklist_goes_by_risk_then_by_due_time_then_by_age_also_from_page_to_page() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let steady = ana.enrolled().await;
+        let risky = ana.enrolled().await;
+        let inputs =
+            pb::LaceInputs { length_of_stay_days: 30, acute_admission: true, ..Default::default() };
+        let request = pb::ScoreLaceRequest {
+            parent: risky.name.clone(),
+            inputs: Some(inputs),
+            ..Default::default()
+        };
+        ana.assessments.score_lace(request).await.unwrap();
+        assert!(ana.read(&risky).await.risk.unwrap().rank > 0);
+        let (soon, later) = (Some(1), Some(2));
+        // In the order in which they are made; the list has them in another.
+        let tasks = [
+            (&steady, later, 7),
+            (&risky, None, 3),
+            (&steady, soon, 5),
+            (&risky, later, 1),
+            (&steady, None, 8),
+            (&steady, soon, 6),
+            (&risky, later, 2),
+            (&risky, None, 4),
+        ];
+        for (case, due, place) in tasks {
+            let due_time = due.map(|days| (world.now() + Duration::days(days)).into());
+            let task = pb::Task {
+                title: format!("{place}"),
+                owner: "ana".to_owned(),
+                due_time,
+                ..Default::default()
+            };
+            let parent = case.name.clone();
+            let request = pb::CreateTaskRequest { parent, task: Some(task), ..Default::default() };
+            ana.tasks.create_task(request).await.unwrap();
+        }
+        for page_size in 1..=4 {
+            let mut titles = vec![];
+            let mut request = pb::ListWorklistRequest { page_size, ..Default::default() };
+            loop {
+                let page = ana.tasks.list_worklist(request.clone()).await.unwrap().into_inner();
+                titles.extend(page.items.into_iter().map(|item| item.task.unwrap().title));
+                if page.next_page_token.is_empty() {
+                    break;
+                }
+                request.page_token = page.next_page_token;
+            }
+            assert_eq!(titles, ["1", "2", "3", "4", "5", "6", "7", "8"], "{page_size} a page");
+        }
+    }
+}
