@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     activity,
     case::{self, CaseId, PatientId},
-    evaluation, goal, plan_content,
+    evaluation, goal,
+    kin::{self, Kin},
+    plan_content,
     problem::{self, ProblemId},
     reference, task, timeline, transition,
 };
@@ -569,6 +571,7 @@ pub async fn record_agreement(
     name: CarePlanName,
     etag: String,
     from: pb::Agreement,
+    kin: Kin,
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
@@ -581,7 +584,7 @@ pub async fn record_agreement(
         );
         return Err(Error::precondition("PLAN_NOT_APPROVED", why));
     }
-    let agreement = agreement(&tx, &case, &from)?;
+    let agreement = agreement(&tx, &case, &from, kin)?;
     if agreement.content_hash != row.content_hash {
         return Err(Error::Stale(row.name()));
     }
@@ -596,7 +599,7 @@ pub async fn record_agreement(
     Ok(row)
 }
 
-fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement) -> Result<Agreement> {
+fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement, kin: Kin) -> Result<Agreement> {
     use pb::agreement::{Method, Party};
     let mut bad = Violations::default();
     let reason =
@@ -621,6 +624,8 @@ fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement) -> Result<Agreem
                 "agreement.related_person",
                 "wants the related person of the patient who may speak for them",
             );
+        } else if party == Some(Party::Representative) && kin == Kin::Absent {
+            bad.add("agreement.related_person", kin::UNKNOWN);
         }
         if party == Some(Party::Patient) && !from.related_person.is_empty() {
             bad.add("agreement.related_person", "must be empty where the person agreed");
@@ -632,6 +637,11 @@ fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement) -> Result<Agreem
         );
     }
     bad.finish()?;
+    if kin == Kin::Silent {
+        let why = "the related person may not speak for the patient; their scope wants a proxy, \
+                   a guardianship or parenthood as its legal basis, in force then";
+        return Err(Error::precondition("NOT_REPRESENTATIVE", why));
+    }
     Ok(Agreement {
         party: from.party,
         related_person: from.related_person.clone(),

@@ -20,6 +20,7 @@ mod goal;
 mod grpc;
 mod handoff;
 mod ingest;
+mod kin;
 mod lace;
 mod member;
 mod migrations;
@@ -71,7 +72,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
     let patients =
         consumers::Patients { peer: process.peer("patient"), identity: process.identity() };
     let relations = grpc::relation::Relations { store: store.clone() };
-    let plans = grpc::care_plan::CarePlans { store: store.clone() };
+    let patients = process.peer("patient");
+    let plans = grpc::care_plan::CarePlans { store: store.clone(), patients };
     let tasks = grpc::task::Tasks { store: store.clone() };
     let ingest = grpc::ingest::Ingest { store: store.clone() };
     let notes = grpc::note::Notes { store: store.clone() };

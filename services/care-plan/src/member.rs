@@ -13,6 +13,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     case::{self, CaseId, PatientId},
+    kin::{self, Kin},
     timeline,
 };
 
@@ -187,9 +188,13 @@ pub async fn list(
     caseward_store::page(scope, select, page).await
 }
 
-pub async fn add(tx: Tx, case: CaseId, from: pb::Member) -> Result<Model> {
+pub async fn add(tx: Tx, case: CaseId, from: pb::Member, kin: Kin) -> Result<Model> {
     let case = case::open(&tx, case).await?;
-    insert(&tx, &case, Model::draft(&tx.ctx, &case, &from)?).await
+    let row = Model::draft(&tx.ctx, &case, &from)?;
+    if kin == Kin::Absent {
+        return Err(Error::invalid("member.related_person", kin::UNKNOWN));
+    }
+    insert(&tx, &case, row).await
 }
 
 /// Stores a checked row, with its history and the relation that it grants.

@@ -103,8 +103,7 @@ pub fn in_force(consent: &Consent, now: Time) -> bool {
     consent.r#type() == consent::Type::Participation
         && consent.decision() == consent::Decision::Permit
         && consent.state() == consent::State::Active
-        && period.start.is_none_or(|start| start <= now)
-        && period.end.is_none_or(|end| now < end)
+        && period.holds(now)
 }
 
 async fn settle(tx: &Tx, ended: Ended) -> Result<()> {

@@ -190,7 +190,11 @@ impl Story {
         let answers = json!({"json": samples::phq9_answers().to_string()});
         let done = self.step(&self.ana, &name, "complete", answers).await?;
         let score = &done["scores"][0];
-        println!("   Ana asks the PHQ-9: {} of 27, {}.", score["value"].as_f64().unwrap_or_default(), text(score, "band"));
+        println!(
+            "   Ana asks the PHQ-9: {} of 27, {}.",
+            score["value"].as_f64().unwrap_or_default(),
+            text(score, "band")
+        );
         println!(
             "   Item 9 was not \"not at all\": a task was raised at once, whatever the total."
         );

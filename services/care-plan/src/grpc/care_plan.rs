@@ -4,13 +4,14 @@ use caseward_api::{
     careplan::v1::{self as pb, care_plan_service_server::CarePlanService},
 };
 use caseward_core::{Ctx, Error, Name, Page, check};
+use caseward_server::Transport;
 use caseward_store::Store;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::{
     activity::{self, Along, Wish},
-    care_plan, delivery, goal, plan_content, problem,
+    care_plan, delivery, goal, kin, plan_content, problem,
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -18,6 +19,7 @@ type Reply<T> = Result<Response<T>, Status>;
 #[derive(Debug)]
 pub struct CarePlans {
     pub store: Store,
+    pub patients: Transport,
 }
 
 /// The reason of a verb: demanded, or welcome.
@@ -299,10 +301,13 @@ impl CarePlanService for CarePlans {
         let (name, etag) = (Name::parse("name", &req.name)?, req.etag.clone());
         let from =
             req.agreement.clone().ok_or_else(|| Error::invalid("agreement", "is required"))?;
+        // Whether they may speak is asked of the moment at which they spoke.
+        let at = check::moment(&from.agree_time).ok().flatten().unwrap_or(ctx.now());
+        let kin = kin::ask(&self.patients, &ctx, &from.related_person, at).await?;
         let reply = self
             .store
             .write(&ctx, &req, move |tx| {
-                care_plan::record_agreement(tx, name, etag.clone(), from.clone())
+                care_plan::record_agreement(tx, name, etag.clone(), from.clone(), kin)
             })
             .await?;
         Ok(Response::new(reply))

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     accountability, case,
     case_step::{self, Along, Consented, Wish},
-    handoff, member, obligation, participation, timeline, transition, watch,
+    handoff, kin, member, obligation, participation, timeline, transition, watch,
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -421,8 +421,11 @@ impl CaseService for Cases {
         let (ctx, req) = Ctx::open(req)?;
         let (case, from) =
             (Name::parse("parent", &req.parent)?, req.member.clone().unwrap_or_default());
-        let reply =
-            self.store.write(&ctx, &req, move |tx| member::add(tx, case, from.clone())).await?;
+        let kin = kin::ask(&self.patients, &ctx, &from.related_person, ctx.now()).await?;
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| member::add(tx, case, from.clone(), kin))
+            .await?;
         Ok(Response::new(reply))
     }
 

@@ -1,9 +1,14 @@
 //! Plans are approved by another, agreed to word by word, revised without forgetting, and end with what hangs on them.
-use caseward_api::careplan::v1::{self as pb, care_plan::State, plan_change::Action};
-use tonic::Code;
+use caseward_api::{
+    careplan::v1::{self as pb, care_plan::State, plan_change::Action},
+    patient::v1::{CaregiverScope, RelatedPerson, caregiver_scope::LegalBasis},
+    types::v1::Period,
+};
+use time::Duration;
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::world::{Caller, World, worlds};
+use crate::world::{Caller, World, patient, worlds};
 
 /// A plan with two goals and an activity, as far as active.
 async fn active(world: &World, ana: &mut Caller) -> (pb::Case, pb::CarePlan) {
@@ -16,29 +21,47 @@ async fn active(world: &World, ana: &mut Caller) -> (pb::Case, pb::CarePlan) {
 }
 
 pub async fn activate(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::CarePlan {
+    let plan = approved(world, ana, plan).await;
+    let plan = agreed(ana, &plan).await.unwrap();
+    let request =
+        pb::ActivateCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+    ana.plans.activate_care_plan(request).await.unwrap().into_inner()
+}
+
+/// `plan`, submitted and approved by another.
+async fn approved(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::CarePlan {
     let mut sam = world.caller("sam", "supervisor");
     let request =
         pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
     let plan = ana.plans.submit_care_plan(request).await.unwrap().into_inner();
     let request =
         pb::ApproveCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
-    let plan = sam.plans.approve_care_plan(request).await.unwrap().into_inner();
+    sam.plans.approve_care_plan(request).await.unwrap().into_inner()
+}
+
+/// The patient says yes to `plan` as it was approved.
+async fn agreed(ana: &mut Caller, plan: &pb::CarePlan) -> Result<pb::CarePlan, Status> {
     let agreement = pb::Agreement {
         party: pb::agreement::Party::Patient.into(),
         method: pb::agreement::Method::Verbal.into(),
         content_hash: plan.content_hash.clone(),
         ..Default::default()
     };
+    says(ana, plan, agreement).await
+}
+
+async fn says(
+    ana: &mut Caller,
+    plan: &pb::CarePlan,
+    agreement: pb::Agreement,
+) -> Result<pb::CarePlan, Status> {
     let request = pb::RecordAgreementRequest {
-        name: plan.name,
-        etag: plan.etag,
+        name: plan.name.clone(),
+        etag: plan.etag.clone(),
         agreement: Some(agreement),
         ..Default::default()
     };
-    let plan = ana.plans.record_agreement(request).await.unwrap().into_inner();
-    let request =
-        pb::ActivateCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
-    ana.plans.activate_care_plan(request).await.unwrap().into_inner()
+    ana.plans.record_agreement(request).await.map(tonic::Response::into_inner)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,30 +170,74 @@ async fn a_revoked_plan_takes_its_open_activities_and_their_tasks_with_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agreement_to_other_words_is_aborted() {
     for world in worlds().await {
-        let (mut ana, mut sam) =
-            (world.caller("ana", "case_manager"), world.caller("sam", "supervisor"));
+        let mut ana = world.caller("ana", "case_manager");
         let case = ana.enrolled().await;
         let plan = ana.plan(&case).await;
         ana.goal(&plan, "sleep").await;
-        let request =
-            pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
-        let plan = ana.plans.submit_care_plan(request).await.unwrap().into_inner();
-        let request =
-            pb::ApproveCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
-        let plan = sam.plans.approve_care_plan(request).await.unwrap().into_inner();
+        let plan = approved(&world, &mut ana, plan).await;
         let agreement = pb::Agreement {
             party: pb::agreement::Party::Patient.into(),
             method: pb::agreement::Method::Signature.into(),
             content_hash: "0".repeat(64),
             ..Default::default()
         };
-        let request = pb::RecordAgreementRequest {
-            name: plan.name,
-            etag: plan.etag,
-            agreement: Some(agreement),
+        let refused = says(&mut ana, &plan, agreement).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Aborted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_whom_law_or_a_proxy_lets_speak_for_the_patient_agrees_in_their_place() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let plan = ana.plan(&case).await;
+        ana.goal(&plan, "sleep").await;
+        let plan = approved(&world, &mut ana, plan).await;
+        let (yesterday, now) = (world.now() - Duration::days(1), world.now());
+        let scope = |basis: LegalBasis| CaregiverScope {
+            legal_basis: basis.into(),
+            period: Some(Period { start: Some(yesterday.into()), end: None }),
             ..Default::default()
         };
-        assert_eq!(ana.plans.record_agreement(request).await.unwrap_err().code(), Code::Aborted);
+        let daughter = |scope| RelatedPerson { scope, ..Default::default() };
+        let over = Some(Period { start: None, end: Some((now - Duration::hours(1)).into()) });
+        let silent = [
+            None,
+            Some(scope(LegalBasis::PatientPermission)),
+            Some(CaregiverScope {
+                revoke_time: Some(now.into()),
+                ..scope(LegalBasis::HealthCareProxy)
+            }),
+            Some(CaregiverScope { period: over, ..scope(LegalBasis::Guardian) }),
+        ];
+        let speaks = |name: &str| pb::Agreement {
+            party: pb::agreement::Party::Representative.into(),
+            related_person: name.to_owned(),
+            method: pb::agreement::Method::Signature.into(),
+            content_hash: plan.content_hash.clone(),
+            ..Default::default()
+        };
+        for scope in silent {
+            let name = world.knows(&case.patient, daughter(scope));
+            let refused = says(&mut ana, &plan, speaks(&name)).await.unwrap_err();
+            assert_eq!(refused.get_details_error_info().unwrap().reason, "NOT_REPRESENTATIVE");
+        }
+        let proxy = daughter(Some(scope(LegalBasis::HealthCareProxy)));
+        let of_another = world.knows(&patient(), proxy.clone());
+        let nobody = format!("{}/relatedPersons/{}", case.patient, uuid::Uuid::now_v7());
+        for name in [of_another, nobody] {
+            let refused = says(&mut ana, &plan, speaks(&name)).await.unwrap_err();
+            let named = refused.get_details_bad_request().unwrap().field_violations;
+            assert_eq!(named[0].field, "agreement.related_person");
+        }
+        let name = world.knows(&case.patient, proxy);
+        let early = (yesterday - Duration::days(1)).into();
+        let early = pb::Agreement { agree_time: Some(early), ..speaks(&name) };
+        let refused = says(&mut ana, &plan, early).await.unwrap_err();
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "NOT_REPRESENTATIVE");
+        let plan = says(&mut ana, &plan, speaks(&name)).await.unwrap();
+        assert_eq!(plan.agreement.unwrap().related_person, name);
     }
 }
 

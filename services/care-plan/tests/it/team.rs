@@ -1,8 +1,9 @@
 //! Who is on the care team sees the patient, from the moment they join to the moment they leave.
-use caseward_api::careplan::v1 as pb;
+use caseward_api::{careplan::v1 as pb, patient::v1::RelatedPerson};
 use tonic::Code;
+use tonic_types::StatusExt;
 
-use crate::world::{concept, worlds};
+use crate::world::{concept, patient, worlds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_sees_the_case_while_the_membership_lasts() {
@@ -41,6 +42,33 @@ async fn a_member_sees_the_case_while_the_membership_lasts() {
         assert_eq!(ben.cases.get_case(get).await.unwrap_err().code(), Code::NotFound);
         let after = patients.relations.check_relation(check).await.unwrap().into_inner();
         assert!(!after.related);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_the_family_is_one_whom_the_patient_service_knows_to_be_of_it() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let daughter = world.knows(&case.patient, RelatedPerson::default());
+        let of_another = world.knows(&patient(), RelatedPerson::default());
+        let nobody = format!("{}/relatedPersons/{}", case.patient, uuid::Uuid::now_v7());
+        let add = |name: &str| pb::AddMemberRequest {
+            parent: case.name.clone(),
+            member: Some(pb::Member {
+                related_person: name.to_owned(),
+                role: concept("Daughter"),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        for name in [of_another, nobody] {
+            let refused = ana.cases.add_member(add(&name)).await.unwrap_err();
+            let named = refused.get_details_bad_request().unwrap().field_violations;
+            assert_eq!(named[0].field, "member.related_person");
+        }
+        let member = ana.cases.add_member(add(&daughter)).await.unwrap().into_inner();
+        assert_eq!(member.related_person, daughter);
     }
 }
 

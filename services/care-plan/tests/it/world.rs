@@ -1,4 +1,4 @@
-//! A care-plan service with callers, and a patient service that shows every patient to everybody.
+//! A care-plan service with callers, and a patient service that shows every patient to everybody, and whom it is told of.
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -13,7 +13,7 @@ use caseward_api::{
         ingest_service_client::IngestServiceClient, note_service_client::NoteServiceClient,
         relation_service_client::RelationServiceClient, task_service_client::TaskServiceClient,
     },
-    patient::v1::{Consent, ListConsentsResponse},
+    patient::v1::{Consent, GetRelatedPersonRequest, ListConsentsResponse, RelatedPerson},
 };
 use caseward_core::{Clock, Ctx, Time};
 use caseward_events::{Consumer, Event};
@@ -30,6 +30,9 @@ use uuid::Uuid;
 /// When every test begins.
 pub const START: &str = "2026-03-02T14:00:00Z";
 
+/// Whom the patient service knows to be close to somebody.
+type Kin = Arc<Mutex<BTreeMap<String, RelatedPerson>>>;
+
 pub struct World {
     pub process: Process,
     /// What the patient service has on record, of whomever it is asked.
@@ -38,6 +41,7 @@ pub struct World {
     heard: Arc<Mutex<BTreeMap<Uuid, Event>>>,
     /// Where another service keeps what it tells.
     others: Store,
+    kin: Kin,
     _database: Database,
     _data: TempDir,
 }
@@ -92,8 +96,8 @@ impl World {
         let layers = layers.with("care_plan.database", database.url.clone()).unwrap();
         let layers = layers.with("clock.simulated_start", START).unwrap();
         let mut process = Process::new(layers.common().unwrap()).await.unwrap();
-        let consents = Arc::<Mutex<Vec<Consent>>>::default();
-        process.bind("patient", everybody_is_seen(consents.clone()));
+        let (consents, kin) = (Arc::<Mutex<Vec<Consent>>>::default(), Kin::default());
+        process.bind("patient", everybody_is_seen(consents.clone(), kin.clone()));
         caseward_care_plan::start(layers.section("care_plan").unwrap(), &mut process)
             .await
             .unwrap();
@@ -109,7 +113,14 @@ impl World {
         let others = ears.clone();
         process.serve(Service::new("notification", Some(ears)).consume(listener)).unwrap();
         process.ready().unwrap();
-        World { process, consents, heard, others, _database: database, _data: data }
+        World { process, consents, heard, others, kin, _database: database, _data: data }
+    }
+
+    /// The patient service knows somebody close to `patient`, and answers with their name.
+    pub fn knows(&self, patient: &str, person: RelatedPerson) -> String {
+        let name = format!("{patient}/relatedPersons/{}", Uuid::now_v7());
+        self.kin.lock().unwrap().insert(name.clone(), person);
+        name
     }
 
     /// Another service tells of `event`, and everybody has heard it.
@@ -171,30 +182,44 @@ fn subjects() -> [String; 6] {
     ]
 }
 
-/// Answers every unary call about consents with `consents`, every other with an empty message: whoever asks may see
-/// every patient.
-fn everybody_is_seen(consents: Arc<Mutex<Vec<Consent>>>) -> Transport {
-    Transport::local(tower::service_fn(move |call: http::Request<Body>| {
-        let consents = consents.lock().unwrap().clone();
+/// A patient service in which everybody sees every patient: of those it answers nothing, of consents and of `kin` what is
+/// known.
+fn everybody_is_seen(consents: Arc<Mutex<Vec<Consent>>>, kin: Kin) -> Transport {
+    Transport::local(tower::service_fn(move |asked: http::Request<Body>| {
+        let (consents, kin) = (consents.lock().unwrap().clone(), kin.clone());
         async move {
-            let reply = match call.uri().path().rsplit('/').next() {
-                Some("GetConsent") => consents.first().map(Message::encode_to_vec),
+            let found = match asked.uri().path().rsplit('/').next() {
+                Some("GetConsent") => {
+                    Some(consents.first().map(Message::encode_to_vec).unwrap_or_default())
+                }
                 Some("ListConsents") => {
                     Some(ListConsentsResponse { consents, ..Default::default() }.encode_to_vec())
                 }
-                _ => None,
+                Some("GetRelatedPerson") => {
+                    let message = asked.into_body().collect().await.unwrap().to_bytes().slice(5..);
+                    let asked = GetRelatedPersonRequest::decode(message).unwrap();
+                    kin.lock().unwrap().get(&asked.name).map(Message::encode_to_vec)
+                }
+                _ => Some(vec![]),
             };
-            let reply = reply.unwrap_or_default();
-            let length = u32::try_from(reply.len()).unwrap().to_be_bytes();
-            let framed = [&[0][..], &length, &reply].concat();
-            let mut trailers = http::HeaderMap::new();
-            trailers.insert("grpc-status", "0".parse().unwrap());
-            let body = Full::new(tonic::codegen::Bytes::from(framed));
-            let body = body.with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
-            let reply = http::Response::builder().header("content-type", "application/grpc");
-            Ok::<_, Infallible>(reply.body(Body::new(body)).unwrap())
+            Ok::<_, Infallible>(reply(found))
         }
     }))
+}
+
+/// A unary reply with `message`, or NOT_FOUND.
+fn reply(message: Option<Vec<u8>>) -> http::Response<Body> {
+    let mut trailers = http::HeaderMap::new();
+    let status = if message.is_some() { "0" } else { "5" };
+    trailers.insert("grpc-status", status.parse().unwrap());
+    let framed = message.map(|message| {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        [&[0], &length[..], &message].concat()
+    });
+    let body = Full::new(tonic::codegen::Bytes::from(framed.unwrap_or_default()));
+    let body = body.with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
+    let reply = http::Response::builder().header("content-type", "application/grpc");
+    reply.body(Body::new(body)).unwrap()
 }
 
 pub fn patient() -> String {

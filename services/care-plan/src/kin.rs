@@ -1,0 +1,52 @@
+//! People close to a patient, as the patient service knows them.
+use caseward_api::patient::v1::{
+    GetRelatedPersonRequest, RelatedPerson, caregiver_scope::LegalBasis,
+    patient_service_client::PatientServiceClient,
+};
+use caseward_core::{Ctx, Result, Time, data};
+use caseward_server::Transport;
+use tonic::Code;
+
+/// What the patient service says to the caller of the related person that they name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kin {
+    /// None is named.
+    #[default]
+    Unnamed,
+    /// May speak for the patient.
+    Speaks,
+    /// Is close to the patient, and may not speak for them.
+    Silent,
+    /// There is none, or not for this caller.
+    Absent,
+}
+
+/// What is wrong with the name of somebody who is absent.
+pub const UNKNOWN: &str = "is not a related person that is known";
+
+/// What there is to know at `at` of the related person called `name`. As with consents, the word is judged within the
+/// change, so that a repeated request gets its first reply whatever became of the person since.
+pub async fn ask(patients: &Transport, ctx: &Ctx, name: &str, at: Time) -> Result<Kin> {
+    if name.is_empty() {
+        return Ok(Kin::Unnamed);
+    }
+    let mut patients = PatientServiceClient::new(patients.for_caller(ctx));
+    match patients.get_related_person(GetRelatedPersonRequest { name: name.to_owned() }).await {
+        Ok(found) => Ok(if speaks(&found.into_inner(), at) { Kin::Speaks } else { Kin::Silent }),
+        Err(status) => match status.code() {
+            Code::NotFound | Code::InvalidArgument => Ok(Kin::Absent),
+            _ => Err(status.into()),
+        },
+    }
+}
+
+/// Whether law or a proxy lets somebody speak for the patient. What the patient allows them to see is no such thing.
+fn speaks(person: &RelatedPerson, at: Time) -> bool {
+    let Some(scope) = &person.scope else { return false };
+    let basis = matches!(
+        scope.legal_basis(),
+        LegalBasis::HealthCareProxy | LegalBasis::Guardian | LegalBasis::Parent
+    );
+    let holds = |period| data::period(period).is_ok_and(|period| period.holds(at));
+    basis && scope.revoke_time.is_none() && holds(&scope.period) && holds(&person.period)
+}
