@@ -359,6 +359,23 @@ impl Model {
         }
     }
 
+    /// How far an activity came on its way.
+    fn stage(&self) -> u8 {
+        match (self.state, self.held_in) {
+            (State::NotStarted, _) => 0,
+            (State::Scheduled, _) | (State::OnHold, Some(State::Scheduled)) => 1,
+            (State::InProgress | State::OnHold, _) => 2,
+            (
+                State::Completed
+                | State::Cancelled
+                | State::Stopped
+                | State::Unknown
+                | State::EnteredInError,
+                _,
+            ) => 3,
+        }
+    }
+
     /// The step that ends an activity whose plan or case ended: before it began, or after.
     fn ending(&self) -> Option<Step> {
         match (self.state, self.held_in) {
@@ -467,11 +484,7 @@ pub async fn update(
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
     timeline::add(&tx, &case, "ACTIVITY_UPDATED", row.name()).await?;
-    let changed_fields = fields.into_iter().map(str::to_owned).collect();
-    let (activity, case, patient) = names(&row);
-    let event =
-        pb::ActivityUpdated { activity, case, patient, revision: row.revision, changed_fields };
-    tx.emit(row.name(), row.revision, &event);
+    updated(&tx, &row, fields.into_iter().map(str::to_owned).collect());
     Ok(row)
 }
 
@@ -527,8 +540,14 @@ pub async fn step(
         _ => {}
     }
     bad.finish()?;
-    if matches!(step, Step::Start | Step::ReleaseToProgress) {
-        care_plan::active(&tx, (name.0, name.1)).await?;
+    let plan = (name.0, name.1);
+    match step {
+        Step::Start => care_plan::active(&tx, plan).await?,
+        Step::ReleaseToProgress => care_plan::goes_on(&tx, plan).await?,
+        Step::Hold | Step::Complete => care_plan::begun(&tx, plan).await?,
+        Step::Cancel | Step::Stop => care_plan::unsealed(&tx, plan).await?,
+        Step::Schedule if along.schedule.is_some() => care_plan::unsealed(&tx, plan).await?,
+        Step::Schedule | Step::ReleaseToSchedule | Step::EnterInError => {}
     }
     let before = row.clone();
     let row = moved(&tx, &case, row, step, reason, effective).await?;
@@ -598,7 +617,7 @@ pub async fn moved(
     Ok(row)
 }
 
-/// Ends every open activity of a plan that ended: those not begun are cancelled, the others stopped.
+/// Ends every open activity of a plan that ended, and answers with their names.
 pub async fn end_all(
     tx: &Tx,
     case: &case::Model,
@@ -606,20 +625,62 @@ pub async fn end_all(
     reason: &str,
 ) -> Result<Vec<String>> {
     let mut ended = vec![];
-    for mut row in of_plan(tx, plan).await?.into_iter().filter(|row| row.state.is_open()) {
-        if let (State::OnHold, Some(held_in)) = (row.state, row.held_in) {
-            let release = if held_in == State::InProgress {
-                Step::ReleaseToProgress
-            } else {
-                Step::ReleaseToSchedule
-            };
-            row = moved(tx, case, row, release, reason.to_owned(), None).await?;
-        }
-        if let Some(step) = row.ending() {
-            ended.push(moved(tx, case, row, step, reason.to_owned(), None).await?.name());
-        }
+    for row in of_plan(tx, plan).await?.into_iter().filter(|row| row.state.is_open()) {
+        ended.push(end(tx, case, row, reason).await?);
     }
     Ok(ended)
+}
+
+/// Ends an open activity that its plan no longer has, and answers with its name: one that has not begun is cancelled,
+/// another stopped.
+pub async fn end(tx: &Tx, case: &case::Model, mut row: Model, reason: &str) -> Result<String> {
+    if let (State::OnHold, Some(held_in)) = (row.state, row.held_in) {
+        let release = if held_in == State::InProgress {
+            Step::ReleaseToProgress
+        } else {
+            Step::ReleaseToSchedule
+        };
+        row = moved(tx, case, row, release, reason.to_owned(), None).await?;
+    }
+    if let Some(step) = row.ending() {
+        row = moved(tx, case, row, step, reason.to_owned(), None).await?;
+    }
+    Ok(row.name())
+}
+
+/// Brings an activity of a revision to where `original` stands in the plan that is carried out, unless the revision took
+/// it further.
+pub async fn keep_up(tx: &Tx, case: &case::Model, copy: Model, original: &Model) -> Result<Model> {
+    if !copy.state.is_open() || original.stage() < copy.stage() {
+        return Ok(copy);
+    }
+    let row = Model {
+        schedule: copy.schedule.clone().or_else(|| original.schedule.clone()),
+        state: original.state,
+        held_in: original.held_in,
+        state_reason: original.state_reason.clone(),
+        evidence: original.evidence.clone(),
+        confirmations: original.confirmations.clone(),
+        started_at: original.started_at,
+        ended_at: original.ended_at,
+        ..copy.clone()
+    };
+    if row == copy {
+        return Ok(copy);
+    }
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    if row.state != copy.state {
+        log(tx, &row, copy.state.label(), None);
+        timeline::add(tx, case, "ACTIVITY_MOVED", row.name()).await?;
+    }
+    updated(tx, &row, vec!["state".to_owned()]);
+    Ok(row)
+}
+
+fn updated(tx: &Tx, row: &Model, changed_fields: Vec<String>) {
+    let ((activity, case, patient), revision) = (names(row), row.revision);
+    let event = pb::ActivityUpdated { activity, case, patient, revision, changed_fields };
+    tx.emit(row.name(), revision, &event);
 }
 
 fn emit(tx: &Tx, row: &Model, step: Step) {

@@ -17,7 +17,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     evaluation, goal,
     kin::{self, Kin},
-    plan_content,
+    plan_content::{self, Carried},
     problem::{self, ProblemId},
     reference, task, timeline, transition,
 };
@@ -319,15 +319,32 @@ pub async fn list(
 /// The plan whose goals and activities may still be added to and rewritten.
 pub async fn writable(scope: &Scope, name: CarePlanName) -> Result<Model> {
     let row = get(scope, name).await?;
-    if row.state != State::Draft {
-        let why = format!(
-            "{} is {}; only a DRAFT can be rewritten, revise the plan",
-            row.name(),
-            row.state.label()
-        );
-        return Err(Error::precondition("PLAN_NOT_DRAFT", why));
+    match row.state {
+        State::Draft => Ok(row),
+        State::InReview | State::Approved | State::Active | State::OnHold => Err(sealed(&row)),
+        State::Revoked | State::Completed | State::EnteredInError => {
+            let why = format!("{} is {}; it ended", row.name(), row.state.label());
+            Err(Error::precondition("PLAN_ENDED", why))
+        }
     }
-    Ok(row)
+}
+
+/// Refuses to stop or reschedule what others look at, to approve it or to agree to it.
+pub async fn unsealed(scope: &Scope, name: CarePlanName) -> Result<()> {
+    let row = get(scope, name).await?;
+    match row.state {
+        State::InReview | State::Approved => Err(sealed(&row)),
+        _ => Ok(()),
+    }
+}
+
+fn sealed(row: &Model) -> Error {
+    let why = format!(
+        "{} is {}; what it says is sealed, only a DRAFT can be rewritten: return it or revise it",
+        row.name(),
+        row.state.label()
+    );
+    Error::precondition("PLAN_SEALED", why)
 }
 
 /// Refuses to begin work in a plan that is not carried out.
@@ -336,6 +353,25 @@ pub async fn active(scope: &Scope, name: CarePlanName) -> Result<()> {
     if row.state != State::Active {
         let why =
             format!("{} is {}; work begins while it is ACTIVE", row.name(), row.state.label());
+        return Err(Error::precondition("PLAN_NOT_ACTIVE", why));
+    }
+    Ok(())
+}
+
+/// The same for work that goes on. In a draft that is what a revision carries over on hold: it is released there to be
+/// stopped.
+pub async fn goes_on(scope: &Scope, name: CarePlanName) -> Result<()> {
+    match get(scope, name).await?.state {
+        State::Draft => Ok(()),
+        _ => active(scope, name).await,
+    }
+}
+
+/// Refuses work in a plan that is not carried out yet: a revision's is done in the plan that it revises.
+pub async fn begun(scope: &Scope, name: CarePlanName) -> Result<()> {
+    let row = get(scope, name).await?;
+    if matches!(row.state, State::Draft | State::InReview | State::Approved) {
+        let why = format!("{} is {}; it is not carried out yet", row.name(), row.state.label());
         return Err(Error::precondition("PLAN_NOT_ACTIVE", why));
     }
     Ok(())
@@ -433,6 +469,9 @@ pub async fn step(
                     "a plan needs at least one goal before it is submitted",
                 ));
             }
+            if let Some((_, mut carried)) = revised(&tx, &row).await? {
+                carried.keep_up(&tx, &case).await?;
+            }
             row.content_hash = plan_content::hash(&tx, &row).await?;
         }
         Step::Return => row.content_hash = String::new(),
@@ -484,27 +523,63 @@ fn approve(tx: &Tx, row: &mut Model) -> Result<()> {
 
 /// A plan that was agreed to begins; the one it revises ends in the same moment.
 async fn activate(tx: &Tx, case: &case::Model, row: &mut Model, at: Time) -> Result<()> {
-    if row.agreement.is_none() {
+    let Some(Json(agreement)) = &row.agreement else {
         let why = "record the agreement of the person or their representative, or why there is none, first";
         return Err(Error::precondition("NO_AGREEMENT", why));
-    }
-    if let Some(replaces) = row.replaces {
-        let mut old = get(tx, (row.case_id, replaces)).await?;
-        let before = old.state;
-        if matches!(before, State::Active | State::OnHold) {
-            let reason = format!("continued as {}", row.name());
-            end(tx, case, &mut old, at, &reason).await?;
-            old.state = before.take(Step::Complete, old.name())?;
-            old.state_reason = reason;
-            old.replaced_by = Some(row.id);
-            let old = caseward_store::update::<Entity>(tx, old).await?;
-            log(tx, &old, before.label(), Some(at));
-            timeline::add(tx, case, "PLAN_REPLACED", old.name()).await?;
+    };
+    unchanged(tx, row, &agreement.content_hash).await?;
+    if let Some((old, mut carried)) = revised(tx, row).await? {
+        let lost = carried.lost();
+        if !lost.is_empty() {
+            return Err(changed(lost));
         }
+        carried.keep_up(tx, case).await?;
+        carried.succeed(tx, case, (old.name(), row.name())).await?;
+        replace(tx, case, old, row, at).await?;
     }
     row.activated_at = Some(at);
     row.running_in = Some(row.case_id);
     Ok(())
+}
+
+/// The plan that a revision revises, where it is still carried out, with what was carried over.
+async fn revised(tx: &Tx, row: &Model) -> Result<Option<(Model, Carried)>> {
+    let Some(replaces) = row.replaces else { return Ok(None) };
+    let old = get(tx, (row.case_id, replaces)).await?;
+    if !matches!(old.state, State::Active | State::OnHold) {
+        return Ok(None);
+    }
+    let carried = Carried::of(tx, old.id, row.id).await?;
+    Ok(Some((old, carried)))
+}
+
+/// Ends a plan that `by` continues.
+async fn replace(tx: &Tx, case: &case::Model, mut old: Model, by: &Model, at: Time) -> Result<()> {
+    let before = old.state;
+    let reason = format!("continued as {}", by.name());
+    end(tx, case, &mut old, at, &reason).await?;
+    old.state = before.take(Step::Complete, old.name())?;
+    old.state_reason = reason;
+    old.replaced_by = Some(by.id);
+    let old = caseward_store::update::<Entity>(tx, old).await?;
+    log(tx, &old, before.label(), Some(at));
+    timeline::add(tx, case, "PLAN_REPLACED", old.name()).await
+}
+
+/// Refuses a plan that no longer says what somebody said yes to.
+async fn unchanged(tx: &Tx, row: &Model, hash: &str) -> Result<()> {
+    if plan_content::hash(tx, row).await? == hash {
+        return Ok(());
+    }
+    Err(changed(vec![row.name()]))
+}
+
+fn changed(subjects: Vec<String>) -> Error {
+    let message =
+        "what would be carried out is no longer what was said yes to; revoke this plan and \
+                   write another"
+            .to_owned();
+    Error::Precondition { reason: "PLAN_CHANGED", message, subjects }
 }
 
 async fn complete(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
@@ -588,6 +663,7 @@ pub async fn record_agreement(
     if agreement.content_hash != row.content_hash {
         return Err(Error::Stale(row.name()));
     }
+    unchanged(&tx, &row, &row.content_hash).await?;
     let obtained = agreement.not_obtained_reason.is_empty();
     row.agreement = Some(Json(agreement));
     let row = caseward_store::update::<Entity>(&tx, row).await?;

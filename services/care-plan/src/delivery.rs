@@ -11,7 +11,7 @@ use time::Duration;
 
 use crate::{
     activity::{self, ActivityName, Entity, Model, State},
-    case,
+    care_plan, case,
     task::{self, Raised},
     timeline,
 };
@@ -58,6 +58,7 @@ pub async fn confirm(
         let why = format!("{} is {}; nothing was to be delivered", row.name(), row.state.label());
         return Err(Error::precondition("NOTHING_TO_DELIVER", why));
     }
+    care_plan::begun(&tx, (name.0, name.1)).await?;
     let before = row.clone();
     let recorder = tx.ctx.subject().to_owned();
     let at = tx.ctx.now();

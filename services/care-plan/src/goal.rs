@@ -201,6 +201,17 @@ impl State {
             State::Completed | State::Cancelled | State::Rejected | State::EnteredInError
         )
     }
+
+    /// How far a goal came on its way.
+    fn stage(self) -> u8 {
+        match self {
+            State::Proposed => 0,
+            State::Accepted => 1,
+            State::Planned => 2,
+            State::Active | State::OnHold => 3,
+            State::Completed | State::Cancelled | State::Rejected | State::EnteredInError => 4,
+        }
+    }
 }
 
 impl Achievement {
@@ -509,14 +520,18 @@ pub async fn step(
     let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     // A refused step names what is allowed before any other rule is asked.
     row.state.take(step, row.name())?;
+    let plan = (name.0, name.1);
     match step {
-        Step::Start | Step::Release => care_plan::active(&tx, (name.0, name.1)).await?,
-        Step::Complete if !row.achievement.is_end() => {
-            let why = "record that the goal is achieved, sustaining, not achieved or not attainable first";
-            return Err(Error::precondition("ACHIEVEMENT_OPEN", why));
-        }
+        Step::Start | Step::Release => care_plan::active(&tx, plan).await?,
+        Step::Hold | Step::Complete => care_plan::begun(&tx, plan).await?,
+        Step::Reject | Step::Cancel => care_plan::unsealed(&tx, plan).await?,
         Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,
-        _ => {}
+        Step::Accept | Step::Plan | Step::EndWithPlan => {}
+    }
+    if step == Step::Complete && !row.achievement.is_end() {
+        let why =
+            "record that the goal is achieved, sustaining, not achieved or not attainable first";
+        return Err(Error::precondition("ACHIEVEMENT_OPEN", why));
     }
     moved(&tx, &case, row, step, reason).await
 }
@@ -547,14 +562,7 @@ pub async fn moved(
         Step::Reject => {
             tx.emit(row.name(), revision, &pb::GoalRejected { goal, case, patient, revision })
         }
-        _ => {
-            let (from_state, state) = (Wire::from(before).into(), Wire::from(row.state).into());
-            tx.emit(
-                row.name(),
-                revision,
-                &pb::GoalMoved { goal, case, patient, revision, from_state, state },
-            );
-        }
+        _ => told(tx, &row, before),
     }
     Ok(row)
 }
@@ -568,10 +576,49 @@ pub async fn end_all(
 ) -> Result<Vec<String>> {
     let mut ended = vec![];
     for row in of_plan(tx, plan).await?.into_iter().filter(|row| !row.state.is_end()) {
-        let row = moved(tx, case, row, Step::EndWithPlan, reason.to_owned()).await?;
-        ended.push(row.name());
+        ended.push(end(tx, case, row, reason).await?);
     }
     Ok(ended)
+}
+
+/// Ends an open goal that its plan no longer has, and answers with its name.
+pub async fn end(tx: &Tx, case: &case::Model, row: Model, reason: &str) -> Result<String> {
+    Ok(moved(tx, case, row, Step::EndWithPlan, reason.to_owned()).await?.name())
+}
+
+/// Brings a goal of a revision to where `original` stands in the plan that is carried out, unless the revision took it
+/// further.
+pub async fn keep_up(tx: &Tx, case: &case::Model, copy: Model, original: &Model) -> Result<Model> {
+    if copy.state.is_end() || original.state.stage() < copy.state.stage() {
+        return Ok(copy);
+    }
+    let row = Model {
+        state: original.state,
+        state_reason: original.state_reason.clone(),
+        achievement: original.achievement,
+        progress: original.progress.clone(),
+        ..copy.clone()
+    };
+    if row == copy {
+        return Ok(copy);
+    }
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    if row.state != copy.state {
+        log(tx, &row, copy.state.label());
+        timeline::add(tx, case, "GOAL_MOVED", row.name()).await?;
+        told(tx, &row, copy.state);
+    }
+    Ok(row)
+}
+
+fn told(tx: &Tx, row: &Model, before: State) {
+    let ((goal, case, patient), revision) = (names(row), row.revision);
+    let (from_state, state) = (Wire::from(before).into(), Wire::from(row.state).into());
+    tx.emit(
+        row.name(),
+        revision,
+        &pb::GoalMoved { goal, case, patient, revision, from_state, state },
+    );
 }
 
 pub async fn record_progress(
@@ -602,6 +649,8 @@ pub async fn observe(
         );
         return Err(Error::precondition("GOAL_NOT_ACTIVE", why));
     }
+    // What a revision carries over is observed where it is carried out.
+    care_plan::begun(tx, (row.case_id, row.plan_id)).await?;
     let mut bad = Violations::default();
     let next = Achievement::from_number(from.achievement);
     if next.is_none() {

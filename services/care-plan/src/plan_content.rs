@@ -1,4 +1,6 @@
 //! What a plan says as a whole: hashed for those who agree to it, compared between revisions, carried into the next.
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use caseward_api::careplan::v1::{self as pb, plan_change::Action};
 use caseward_core::Result;
@@ -7,15 +9,16 @@ use prost::Message;
 
 use crate::{
     activity::{self, ActivityId},
-    care_plan::{self, CarePlanName},
+    care_plan::{self, CarePlanId, CarePlanName},
     case,
     goal::{self, GoalId},
+    task,
 };
 
 /// SHA-256 over the plan, its goals and its activities, in lower-case hexadecimal.
 ///
 /// The canonical form is the protobuf encoding of the contents in order of creation: our messages hold no maps,
-/// so one content has one encoding.
+/// so one content has one encoding. What was stopped is part of it, as such: to leave off what helps is agreed to, too.
 pub async fn hash(scope: &Scope, plan: &care_plan::Model) -> Result<String> {
     let mut context = Context::new(&SHA256);
     let mut add = |bytes: Vec<u8>| {
@@ -24,19 +27,28 @@ pub async fn hash(scope: &Scope, plan: &care_plan::Model) -> Result<String> {
     };
     add(plan.content().encode_to_vec());
     for goal in goal::of_plan(scope, plan.id).await? {
-        if goal.state != goal::State::EnteredInError {
-            add(goal.content().encode_to_vec());
+        let mut content = goal.content();
+        match Fate::from(goal.state) {
+            Fate::Open | Fate::Done => {}
+            Fate::Stopped => content.set_state(pb::goal::State::Cancelled),
+            Fate::InError => continue,
         }
+        add(content.encode_to_vec());
     }
     for activity in activity::of_plan(scope, plan.id).await? {
-        if activity.state != activity::State::EnteredInError {
-            add(activity.content().encode_to_vec());
+        let mut content = activity.content();
+        match Fate::from(activity.state) {
+            Fate::Open | Fate::Done => {}
+            Fate::Stopped => content.set_state(pb::activity::State::Cancelled),
+            Fate::InError => continue,
         }
+        add(content.encode_to_vec());
     }
     Ok(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Copies the open goals and activities of `old` into its revision, where they stand as they stood.
+/// Copies the open goals and activities of `old` into its revision. They are worked on where they are carried out, and
+/// [`keep_up`] brings the copies to where they stand then.
 pub async fn carry(
     tx: &Tx,
     case: &case::Model,
@@ -70,7 +82,6 @@ pub async fn carry(
             plan_id: new.id,
             goals: caseward_core::data::Json(goals.collect()),
             carried_from: Some(activity.name()),
-            confirmations: None,
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -79,6 +90,86 @@ pub async fn carry(
         activity::insert(tx, case, row).await?;
     }
     Ok(())
+}
+
+/// A revision beside the plan that it revises: what was carried over, as it stands in both.
+#[derive(Debug)]
+pub struct Carried {
+    goals: Vec<(goal::Model, goal::Model)>,
+    activities: Vec<(activity::Model, activity::Model)>,
+}
+
+impl Carried {
+    pub async fn of(scope: &Scope, old: CarePlanId, new: CarePlanId) -> Result<Self> {
+        let mut carried = Carried { goals: vec![], activities: vec![] };
+        let (was, is) = (goal::of_plan(scope, old).await?, goal::of_plan(scope, new).await?);
+        for original in was {
+            let name = original.name();
+            let copy = is.iter().find(|copy| copy.carried_from.as_ref() == Some(&name));
+            carried.goals.extend(copy.map(|copy| (original, copy.clone())));
+        }
+        let (was, is) =
+            (activity::of_plan(scope, old).await?, activity::of_plan(scope, new).await?);
+        for original in was {
+            let name = original.name();
+            let copy = is.iter().find(|copy| copy.carried_from.as_ref() == Some(&name));
+            carried.activities.extend(copy.map(|copy| (original, copy.clone())));
+        }
+        Ok(carried)
+    }
+
+    /// What the revision goes on with although it came to nothing meanwhile.
+    pub fn lost(&self) -> Vec<String> {
+        let is_lost = |original: Fate, copy: Fate| {
+            copy == Fate::Open && matches!(original, Fate::Stopped | Fate::InError)
+        };
+        let goals = self.goals.iter().filter(|(o, c)| is_lost(o.state.into(), c.state.into()));
+        let goals = goals.map(|(original, _)| original.name());
+        let activities =
+            self.activities.iter().filter(|(o, c)| is_lost(o.state.into(), c.state.into()));
+        goals.chain(activities.map(|(original, _)| original.name())).collect()
+    }
+
+    /// Brings the copies to where the originals stand, but for what the revision itself took further or stopped.
+    pub async fn keep_up(&mut self, tx: &Tx, case: &case::Model) -> Result<()> {
+        for (original, copy) in &mut self.goals {
+            *copy = goal::keep_up(tx, case, copy.clone(), original).await?;
+        }
+        for (original, copy) in &mut self.activities {
+            *copy = activity::keep_up(tx, case, copy.clone(), original).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the revision succeed: what it stopped ends with its tasks and its reason, and the tasks of what goes on are
+    /// about what goes on.
+    pub async fn succeed(
+        &self,
+        tx: &Tx,
+        case: &case::Model,
+        plans: (String, String),
+    ) -> Result<()> {
+        let mut onward = BTreeMap::from([plans]);
+        for (original, copy) in &self.goals {
+            if Fate::from(copy.state) != Fate::Stopped {
+                onward.insert(original.name(), copy.name());
+            } else if !original.state.is_end() {
+                let ended = goal::end(tx, case, original.clone(), &copy.state_reason).await?;
+                let causes = [ended, copy.name()];
+                task::cancel_caused(tx, case, &causes, &copy.state_reason).await?;
+            }
+        }
+        for (original, copy) in &self.activities {
+            if Fate::from(copy.state) != Fate::Stopped {
+                onward.insert(original.name(), copy.name());
+            } else if original.state.is_open() {
+                let ended = activity::end(tx, case, original.clone(), &copy.state_reason).await?;
+                let causes = [ended, copy.name()];
+                task::cancel_caused(tx, case, &causes, &copy.state_reason).await?;
+            }
+        }
+        task::follow(tx, case, &onward).await
+    }
 }
 
 /// What a revision changed: which goal was added, which activity stopped.
@@ -134,6 +225,36 @@ enum Fate {
     InError,
 }
 
+impl From<goal::State> for Fate {
+    fn from(state: goal::State) -> Self {
+        use goal::State;
+        match state {
+            State::Completed => Fate::Done,
+            State::Cancelled | State::Rejected => Fate::Stopped,
+            State::EnteredInError => Fate::InError,
+            State::Proposed | State::Accepted | State::Planned | State::Active | State::OnHold => {
+                Fate::Open
+            }
+        }
+    }
+}
+
+impl From<activity::State> for Fate {
+    fn from(state: activity::State) -> Self {
+        use activity::State;
+        match state {
+            State::Completed => Fate::Done,
+            State::Cancelled | State::Stopped => Fate::Stopped,
+            State::EnteredInError => Fate::InError,
+            State::NotStarted
+            | State::Scheduled
+            | State::InProgress
+            | State::OnHold
+            | State::Unknown => Fate::Open,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Content {
     Goal(Box<pb::Goal>),
@@ -142,20 +263,10 @@ enum Content {
 
 impl From<goal::Model> for Item {
     fn from(row: goal::Model) -> Self {
-        use goal::State;
         Item {
             name: row.name(),
             description: describe(&row.description.0),
-            fate: match row.state {
-                State::Completed => Fate::Done,
-                State::Cancelled | State::Rejected => Fate::Stopped,
-                State::EnteredInError => Fate::InError,
-                State::Proposed
-                | State::Accepted
-                | State::Planned
-                | State::Active
-                | State::OnHold => Fate::Open,
-            },
+            fate: row.state.into(),
             content: Content::Goal(Box::new(row.content())),
             carried_from: row.carried_from,
         }
@@ -164,23 +275,13 @@ impl From<goal::Model> for Item {
 
 impl From<activity::Model> for Item {
     fn from(row: activity::Model) -> Self {
-        use activity::State;
         Item {
             name: row.name(),
             description: match (&row.description, &row.code) {
                 (text, Some(code)) if text.is_empty() => describe(&code.0),
                 (text, _) => short(text),
             },
-            fate: match row.state {
-                State::Completed => Fate::Done,
-                State::Cancelled | State::Stopped => Fate::Stopped,
-                State::EnteredInError => Fate::InError,
-                State::NotStarted
-                | State::Scheduled
-                | State::InProgress
-                | State::OnHold
-                | State::Unknown => Fate::Open,
-            },
+            fate: row.state.into(),
             content: Content::Activity(Box::new(row.content())),
             carried_from: row.carried_from,
         }

@@ -1,4 +1,6 @@
 //! Tasks: what is to be done in a case, by whom, until when.
+use std::collections::BTreeMap;
+
 use caseward_api::careplan::v1::{self as pb, task::State as Wire};
 use caseward_core::{Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check, data};
 use caseward_store::{
@@ -580,6 +582,25 @@ pub async fn pass_on(
         let detail = Detail { reason: reason.to_owned(), ..Detail::default() };
         timeline::tell(tx, case, "TASK_PASSED_ON", row.name(), detail).await?;
         updated(tx, &row, &["owner"]);
+    }
+    Ok(())
+}
+
+/// Lets the open tasks of a case be about what became of what they were about: the value of its key in `onward`.
+pub async fn follow(tx: &Tx, case: &case::Model, onward: &BTreeMap<String, String>) -> Result<()> {
+    for mut row in open_of(tx, case.id).await? {
+        let mut fields = vec![];
+        for (field, about) in [("focus", &mut row.focus), ("cause", &mut row.cause)] {
+            if let Some(now) = onward.get(about) {
+                about.clone_from(now);
+                fields.push(field);
+            }
+        }
+        if !fields.is_empty() {
+            let row = caseward_store::update::<Entity>(tx, row).await?;
+            timeline::add(tx, case, "TASK_UPDATED", row.name()).await?;
+            updated(tx, &row, &fields);
+        }
     }
     Ok(())
 }

@@ -23,9 +23,7 @@ async fn active(world: &World, ana: &mut Caller) -> (pb::Case, pb::CarePlan) {
 pub async fn activate(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::CarePlan {
     let plan = approved(world, ana, plan).await;
     let plan = agreed(ana, &plan).await.unwrap();
-    let request =
-        pb::ActivateCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
-    ana.plans.activate_care_plan(request).await.unwrap().into_inner()
+    activated(ana, &plan).await.unwrap()
 }
 
 /// `plan`, submitted and approved by another.
@@ -139,17 +137,7 @@ async fn a_revoked_plan_takes_its_open_activities_and_their_tasks_with_it() {
             .into_inner()
             .activities
             .remove(0);
-        let task = pb::Task {
-            title: "order the scale".to_owned(),
-            focus: activity.name.clone(),
-            ..Default::default()
-        };
-        let request = pb::CreateTaskRequest {
-            parent: case.name.clone(),
-            task: Some(task),
-            ..Default::default()
-        };
-        let task = ana.tasks.create_task(request).await.unwrap().into_inner();
+        let task = about(&mut ana, &case, &activity.name).await;
         let request = pb::RevokeCarePlanRequest {
             name: plan.name,
             etag: plan.etag,
@@ -221,7 +209,7 @@ async fn only_whom_law_or_a_proxy_lets_speak_for_the_patient_agrees_in_their_pla
         for scope in silent {
             let name = world.knows(&case.patient, daughter(scope));
             let refused = says(&mut ana, &plan, speaks(&name)).await.unwrap_err();
-            assert_eq!(refused.get_details_error_info().unwrap().reason, "NOT_REPRESENTATIVE");
+            assert_eq!(reason(&refused), "NOT_REPRESENTATIVE");
         }
         let proxy = daughter(Some(scope(LegalBasis::HealthCareProxy)));
         let of_another = world.knows(&patient(), proxy.clone());
@@ -235,7 +223,7 @@ async fn only_whom_law_or_a_proxy_lets_speak_for_the_patient_agrees_in_their_pla
         let early = (yesterday - Duration::days(1)).into();
         let early = pb::Agreement { agree_time: Some(early), ..speaks(&name) };
         let refused = says(&mut ana, &plan, early).await.unwrap_err();
-        assert_eq!(refused.get_details_error_info().unwrap().reason, "NOT_REPRESENTATIVE");
+        assert_eq!(reason(&refused), "NOT_REPRESENTATIVE");
         let plan = says(&mut ana, &plan, speaks(&name)).await.unwrap();
         assert_eq!(plan.agreement.unwrap().related_person, name);
     }
@@ -243,17 +231,20 @@ async fn only_whom_law_or_a_proxy_lets_speak_for_the_patient_agrees_in_their_pla
 
 /// `activity`, scheduled and begun.
 pub async fn begun(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
-    let schedule = Some(pb::Schedule { text: "every Monday".to_owned(), ..Default::default() });
+    begins(ana, &activity).await.unwrap()
+}
+
+async fn begins(ana: &mut Caller, activity: &pb::Activity) -> Result<pb::Activity, Status> {
     let request = pb::ScheduleActivityRequest {
-        name: activity.name,
-        etag: activity.etag,
-        schedule,
+        name: activity.name.clone(),
+        etag: activity.etag.clone(),
+        schedule: Some(pb::Schedule { text: "every Monday".to_owned(), ..Default::default() }),
         ..Default::default()
     };
-    let activity = ana.plans.schedule_activity(request).await.unwrap().into_inner();
+    let activity = ana.plans.schedule_activity(request).await?.into_inner();
     let (name, etag) = (activity.name, activity.etag);
     let request = pb::StartActivityRequest { name, etag, ..Default::default() };
-    ana.plans.start_activity(request).await.unwrap().into_inner()
+    ana.plans.start_activity(request).await.map(tonic::Response::into_inner)
 }
 
 pub async fn completed(ana: &mut Caller, activity: pb::Activity) -> pb::Activity {
@@ -296,6 +287,44 @@ async fn pursued(ana: &mut Caller, goal: &pb::Goal) -> pb::Goal {
     ana.plans.start_goal(request).await.unwrap().into_inner()
 }
 
+async fn cancelled(ana: &mut Caller, activity: &pb::Activity) -> Result<pb::Activity, Status> {
+    let request = pb::CancelActivityRequest {
+        name: activity.name.clone(),
+        etag: activity.etag.clone(),
+        reason: "too far".to_owned(),
+        ..Default::default()
+    };
+    ana.plans.cancel_activity(request).await.map(tonic::Response::into_inner)
+}
+
+async fn in_error(ana: &mut Caller, goal: &pb::Goal) {
+    let request = pb::MarkGoalEnteredInErrorRequest {
+        name: goal.name.clone(),
+        etag: goal.etag.clone(),
+        reason: "another patient's".to_owned(),
+        ..Default::default()
+    };
+    ana.plans.mark_goal_entered_in_error(request).await.unwrap();
+}
+
+async fn activated(ana: &mut Caller, plan: &pb::CarePlan) -> Result<pb::CarePlan, Status> {
+    let (name, etag) = (plan.name.clone(), plan.etag.clone());
+    let request = pb::ActivateCarePlanRequest { name, etag, ..Default::default() };
+    ana.plans.activate_care_plan(request).await.map(tonic::Response::into_inner)
+}
+
+async fn about(ana: &mut Caller, case: &pb::Case, focus: &str) -> pb::Task {
+    let task =
+        pb::Task { title: "see to it".to_owned(), focus: focus.to_owned(), ..Default::default() };
+    let parent = case.name.clone();
+    let request = pb::CreateTaskRequest { parent, task: Some(task), ..Default::default() };
+    ana.tasks.create_task(request).await.unwrap().into_inner()
+}
+
+fn reason(refused: &Status) -> String {
+    refused.get_details_error_info().unwrap().reason
+}
+
 async fn revised(ana: &mut Caller, plan: &pb::CarePlan) -> pb::CarePlan {
     let request = pb::ReviseCarePlanRequest {
         name: plan.name.clone(),
@@ -334,14 +363,7 @@ async fn what_was_done_is_no_change_and_what_stopped_is_over_any_number_of_revis
         let names: Vec<_> = carried.iter().map(|one| one.description.as_str()).collect();
         assert_eq!(names, ["cook together", "visit the gym", "see a friend"]);
         assert_eq!(carried[0].carried_from, cook.name);
-        let gym = carried[1].clone();
-        let request = pb::CancelActivityRequest {
-            name: gym.name,
-            etag: gym.etag,
-            reason: "too far".to_owned(),
-            ..Default::default()
-        };
-        ana.plans.cancel_activity(request).await.unwrap();
+        cancelled(&mut ana, &carried[1]).await.unwrap();
         let second = activate(&world, &mut ana, second).await;
         let carried = activities(&mut ana, &second).await;
         completed(&mut ana, carried[0].clone()).await;
@@ -364,17 +386,7 @@ async fn goals_end_with_the_plan_that_is_given_up_however_far_they_are() {
         let [begun, agreed] = &goals(&mut ana, &plan).await[..] else { panic!("two goals") };
         pursued(&mut ana, begun).await;
         accepted(&mut ana, agreed).await;
-        let task = pb::Task {
-            title: "walk with her".to_owned(),
-            focus: begun.name.clone(),
-            ..Default::default()
-        };
-        let request = pb::CreateTaskRequest {
-            parent: case.name.clone(),
-            task: Some(task),
-            ..Default::default()
-        };
-        let task = ana.tasks.create_task(request).await.unwrap().into_inner();
+        let task = about(&mut ana, &case, &begun.name).await;
         let request = pb::RevokeCarePlanRequest {
             name: plan.name.clone(),
             etag: plan.etag.clone(),
@@ -405,7 +417,7 @@ async fn a_plan_is_completed_only_when_all_of_it_came_to_an_end() {
             let refused = asks.plans.complete_care_plan(complete.clone()).await.unwrap_err();
             let broken = refused.get_details_precondition_failure().unwrap().violations;
             let subjects: Vec<String> = broken.into_iter().map(|one| one.subject).collect();
-            (refused.get_details_error_info().unwrap().reason, subjects)
+            (reason(&refused), subjects)
         };
         let (reason, open) = refusal().await;
         assert_eq!((reason.as_str(), open.len()), ("OPEN_GOALS", 2));
@@ -437,5 +449,166 @@ async fn a_plan_is_completed_only_when_all_of_it_came_to_an_end() {
         ana.notes.create_evaluation(request).await.unwrap();
         let done = ana.plans.complete_care_plan(complete.clone()).await.unwrap().into_inner();
         assert_eq!(done.state(), State::Completed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_goes_on_with_what_is_under_way_and_ends_the_tasks_of_what_it_stopped() {
+    use pb::{activity::State as Activity, goal::Achievement, task::State as Task};
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let first = ana.plan(&case).await;
+        ana.goal(&first, "walk to the park").await;
+        for what in ["cook together", "visit the gym", "bring a scale"] {
+            ana.activity(&first, what).await;
+        }
+        let first = activate(&world, &mut ana, first).await;
+        let walk = goals(&mut ana, &first).await.remove(0);
+        let walk = pursued(&mut ana, &walk).await;
+        let [cook, gym, scale] = &activities(&mut ana, &first).await[..] else { panic!("three") };
+        let cooking = about(&mut ana, &case, &cook.name).await;
+        let training = about(&mut ana, &case, &gym.name).await;
+        let walking = about(&mut ana, &case, &walk.name).await;
+        let whole = about(&mut ana, &case, &first.name).await;
+
+        let second = revised(&mut ana, &first).await;
+        let carried = activities(&mut ana, &second).await;
+        cancelled(&mut ana, &carried[1]).await.unwrap();
+        let early = begins(&mut ana, &carried[0]).await.unwrap_err();
+        assert_eq!(reason(&early), "PLAN_NOT_ACTIVE", "work goes on in the plan that is active");
+        let cook = begun(&mut ana, cook.clone()).await;
+        let scale = begun(&mut ana, scale.clone()).await;
+        completed(&mut ana, scale).await;
+        let progress = pb::GoalProgress {
+            achievement: Achievement::Improving.into(),
+            note: "twice a week".to_owned(),
+            ..Default::default()
+        };
+        let request = pb::RecordGoalProgressRequest {
+            name: walk.name.clone(),
+            etag: walk.etag,
+            progress: Some(progress),
+            ..Default::default()
+        };
+        let walk = ana.plans.record_goal_progress(request).await.unwrap().into_inner();
+        let second = activate(&world, &mut ana, second).await;
+
+        let on = activities(&mut ana, &second).await;
+        let stand: Vec<_> = on.iter().map(|one| (&one.description[..], one.state())).collect();
+        assert_eq!(
+            stand,
+            [
+                ("cook together", Activity::InProgress),
+                ("visit the gym", Activity::Cancelled),
+                ("bring a scale", Activity::Completed),
+            ]
+        );
+        assert_eq!((on[0].start_time, &on[0].schedule), (cook.start_time, &cook.schedule));
+        assert!(on[2].evidence.is_some());
+        let goal = goals(&mut ana, &second).await.remove(0);
+        assert_eq!((goal.state(), goal.achievement()), (walk.state(), Achievement::Improving));
+        assert_eq!(goal.progress, walk.progress);
+
+        let onward = [(&cooking, &on[0].name), (&walking, &goal.name), (&whole, &second.name)];
+        for (task, focus) in onward {
+            let now = ana.again(task).await;
+            assert_eq!((&now.focus, now.state()), (focus, task.state()));
+        }
+        let ended = ana.again(&training).await;
+        assert_eq!((ended.state(), ended.state_reason.as_str()), (Task::Cancelled, "too far"));
+        let request = pb::ListTasksRequest { parent: case.name, ..Default::default() };
+        let tasks = ana.tasks.list_tasks(request).await.unwrap().into_inner().tasks;
+        assert_eq!(tasks.len(), 4, "and none came to them");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sealed_is_not_edited_and_what_was_stopped_is_sealed_too() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut sam = world.caller("sam", "supervisor");
+        let case = ana.enrolled().await;
+        let plan = ana.plan(&case).await;
+        let goal = ana.goal(&plan, "sleep").await;
+        ana.activity(&plan, "walk").await;
+        let gym = ana.activity(&plan, "visit the gym").await;
+        let request =
+            pb::SubmitCarePlanRequest { name: plan.name, etag: plan.etag, ..Default::default() };
+        let plan = ana.plans.submit_care_plan(request).await.unwrap().into_inner();
+        let with_gym = plan.content_hash.clone();
+        assert_eq!(reason(&cancelled(&mut ana, &gym).await.unwrap_err()), "PLAN_SEALED");
+        let request = pb::ReturnCarePlanRequest {
+            name: plan.name,
+            etag: plan.etag,
+            comments: "the gym is too far".to_owned(),
+            ..Default::default()
+        };
+        let plan = sam.plans.return_care_plan(request).await.unwrap().into_inner();
+        cancelled(&mut ana, &gym).await.unwrap();
+        let plan = approved(&world, &mut ana, plan).await;
+        assert_ne!(plan.content_hash, with_gym, "they agree to go without the gym");
+
+        let request = pb::RejectGoalRequest {
+            name: goal.name.clone(),
+            etag: goal.etag.clone(),
+            ..Default::default()
+        };
+        let refused = ana.plans.reject_goal(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "PLAN_SEALED");
+        let mask = Some(prost_types::FieldMask { paths: vec!["statement".to_owned()] });
+        let request = pb::UpdateGoalRequest {
+            goal: Some(pb::Goal { statement: "all night".to_owned(), ..goal.clone() }),
+            update_mask: mask,
+            ..Default::default()
+        };
+        let refused = ana.plans.update_goal(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "PLAN_SEALED");
+        let walk = activities(&mut ana, &plan).await.remove(0);
+        let request = pb::ScheduleActivityRequest {
+            name: walk.name,
+            etag: walk.etag,
+            schedule: Some(pb::Schedule { text: "at night".to_owned(), ..Default::default() }),
+            ..Default::default()
+        };
+        let refused = ana.plans.schedule_activity(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "PLAN_SEALED");
+        let plan = agreed(&mut ana, &plan).await.unwrap();
+        activated(&mut ana, &plan).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_is_no_longer_what_was_said_yes_to_is_not_carried_out() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        for agrees_first in [false, true] {
+            let case = ana.enrolled().await;
+            let plan = ana.plan(&case).await;
+            ana.goal(&plan, "sleep").await;
+            let wrong = ana.goal(&plan, "fly").await;
+            let plan = approved(&world, &mut ana, plan).await;
+            let refused = if agrees_first {
+                let plan = agreed(&mut ana, &plan).await.unwrap();
+                in_error(&mut ana, &wrong).await;
+                activated(&mut ana, &plan).await.unwrap_err()
+            } else {
+                in_error(&mut ana, &wrong).await;
+                agreed(&mut ana, &plan).await.unwrap_err()
+            };
+            assert_eq!(refused.code(), Code::FailedPrecondition);
+            assert_eq!(reason(&refused), "PLAN_CHANGED");
+        }
+
+        let (_, first) = active(&world, &mut ana).await;
+        let second = revised(&mut ana, &first).await;
+        let second = approved(&world, &mut ana, second).await;
+        let second = agreed(&mut ana, &second).await.unwrap();
+        let scale = activities(&mut ana, &first).await.remove(0);
+        cancelled(&mut ana, &scale).await.unwrap();
+        let refused = activated(&mut ana, &second).await.unwrap_err();
+        assert_eq!(reason(&refused), "PLAN_CHANGED", "they agreed to the scale");
+        let broken = refused.get_details_precondition_failure().unwrap().violations;
+        assert_eq!(broken[0].subject, scale.name);
     }
 }
