@@ -454,8 +454,7 @@ pub async fn known_goals(scope: &Scope, row: &Model) -> Result<()> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, &row, "", None);
-    timeline::add(tx, case, "ACTIVITY_CREATED", row.name()).await?;
+    log(tx, case, "ACTIVITY_CREATED", &row, "", None).await?;
     let (activity, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -611,8 +610,7 @@ pub async fn moved(
         _ => {}
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    log(tx, &row, before.label(), effective);
-    timeline::add(tx, case, "ACTIVITY_MOVED", row.name()).await?;
+    log(tx, case, "ACTIVITY_MOVED", &row, before.label(), effective).await?;
     emit(tx, &row, step);
     Ok(row)
 }
@@ -670,8 +668,7 @@ pub async fn keep_up(tx: &Tx, case: &case::Model, copy: Model, original: &Model)
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
     if row.state != copy.state {
-        log(tx, &row, copy.state.label(), None);
-        timeline::add(tx, case, "ACTIVITY_MOVED", row.name()).await?;
+        log(tx, case, "ACTIVITY_MOVED", &row, copy.state.label(), None).await?;
     }
     updated(tx, &row, vec!["state".to_owned()]);
     Ok(row)
@@ -732,8 +729,16 @@ fn emit(tx: &Tx, row: &Model, step: Step) {
     }
 }
 
-pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+pub async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+    effective: Option<Time>,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
@@ -741,7 +746,8 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
         effective,
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 pub fn names(row: &Model) -> (String, String, String) {

@@ -306,8 +306,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Assessment) -> Result<Model>
     identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     identifier::claim(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    log(&tx, &row, "");
-    timeline::add(&tx, &case, "ASSESSMENT_SCHEDULED", row.name()).await?;
+    log(&tx, &case, "ASSESSMENT_SCHEDULED", &row, "").await?;
     let (assessment, case, patient) = names(&row);
     let (revision, due_time) = (row.revision, row.due_at.map(Into::into));
     tx.emit(
@@ -318,8 +317,15 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Assessment) -> Result<Model>
     Ok(row)
 }
 
-pub fn log(tx: &Tx, row: &Model, from: &'static str) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+pub async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
@@ -327,7 +333,8 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str) {
         effective: if row.state == State::Completed { row.completed_at } else { None },
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 /// What every event of an assessment names.

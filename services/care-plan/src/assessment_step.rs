@@ -61,10 +61,7 @@ pub async fn step(
         }
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    if row.state != before || step == Step::Amend {
-        log(&tx, &row, before.label());
-    }
-    tell(&tx, &case, step, &row).await?;
+    tell(&tx, &case, step, &row, before.label()).await?;
     emit_raised(&tx, &case, &row, raised);
     if matches!(step, Step::Complete | Step::Amend) {
         emit_scores(&tx, &row);
@@ -120,15 +117,20 @@ pub async fn score_lace(
     row.content_revision = score.content_revision;
     row.scores.0.push(score);
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    log(&tx, &row, "");
-    tell(&tx, &case, Step::Complete, &row).await?;
+    tell(&tx, &case, Step::Complete, &row, "").await?;
     emit_scores(&tx, &row);
     assess_risk(&tx, &case).await?;
     Ok(row)
 }
 
-/// Publishes a step and puts it on the timeline.
-async fn tell(tx: &Tx, case: &case::Model, step: Step, row: &Model) -> Result<()> {
+/// Publishes a step, logs the state that it left for another, and puts it on the timeline.
+async fn tell(
+    tx: &Tx,
+    case: &case::Model,
+    step: Step,
+    row: &Model,
+    from: &'static str,
+) -> Result<()> {
     let ((assessment, case_name, patient), revision) = (names(row), row.revision);
     macro_rules! emit {
         ($event:ident $(, $field:ident: $value:expr)*) => {
@@ -144,7 +146,7 @@ async fn tell(tx: &Tx, case: &case::Model, step: Step, row: &Model) -> Result<()
         }
         Step::SaveAnswers => {
             emit!(AnswersSaved);
-            "ANSWERS_SAVED"
+            return timeline::add(tx, case, "ANSWERS_SAVED", row.name()).await;
         }
         Step::Complete => {
             emit!(AssessmentCompleted, effective_time: row.completed_at.map(Into::into));
@@ -163,5 +165,5 @@ async fn tell(tx: &Tx, case: &case::Model, step: Step, row: &Model) -> Result<()
             "ASSESSMENT_ENTERED_IN_ERROR"
         }
     };
-    timeline::add(tx, case, event, row.name()).await
+    log(tx, case, event, row, from).await
 }

@@ -19,7 +19,9 @@ use crate::{
     kin::{self, Kin},
     plan_content::{self, Carried},
     problem::{self, ProblemId},
-    reference, task, timeline, transition,
+    reference, task,
+    timeline::{self, Detail},
+    transition,
 };
 
 #[derive(Debug)]
@@ -404,8 +406,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::CarePlan) -> Result<Model> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, &row, "", None);
-    timeline::add(tx, case, "PLAN_CREATED", row.name()).await?;
+    log(tx, case, "PLAN_CREATED", &row, "", None).await?;
     let (care_plan, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -499,8 +500,7 @@ pub async fn step(
         }
         done => done?,
     };
-    log(&tx, &row, before.label(), effective);
-    timeline::add(&tx, &case, timeline_kind(step), row.name()).await?;
+    log(&tx, &case, timeline_kind(step), &row, before.label(), effective).await?;
     emit(&tx, &case, &row, step, at);
     Ok(row)
 }
@@ -562,8 +562,7 @@ async fn replace(tx: &Tx, case: &case::Model, mut old: Model, by: &Model, at: Ti
     old.state_reason = reason;
     old.replaced_by = Some(by.id);
     let old = caseward_store::update::<Entity>(tx, old).await?;
-    log(tx, &old, before.label(), Some(at));
-    timeline::add(tx, case, "PLAN_REPLACED", old.name()).await
+    log(tx, case, "PLAN_REPLACED", &old, before.label(), Some(at)).await
 }
 
 /// Refuses a plan that no longer says what somebody said yes to.
@@ -624,8 +623,7 @@ pub async fn revoke_all(tx: &Tx, case: &case::Model, reason: &str) -> Result<()>
         row.state = before.take(Step::Revoke, row.name())?;
         row.state_reason = reason.to_owned();
         let row = caseward_store::update::<Entity>(tx, row).await?;
-        log(tx, &row, before.label(), None);
-        timeline::add(tx, case, "PLAN_REVOKED", row.name()).await?;
+        log(tx, case, "PLAN_REVOKED", &row, before.label(), None).await?;
         emit(tx, case, &row, Step::Revoke, at);
     }
     Ok(())
@@ -664,10 +662,12 @@ pub async fn record_agreement(
         return Err(Error::Stale(row.name()));
     }
     unchanged(&tx, &row, &row.content_hash).await?;
-    let obtained = agreement.not_obtained_reason.is_empty();
+    let refusal = agreement.not_obtained_reason.clone();
+    let obtained = refusal.is_empty();
     row.agreement = Some(Json(agreement));
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    timeline::add(&tx, &case, "PLAN_AGREED", row.name()).await?;
+    let detail = Detail { reason: refusal, ..Detail::default() };
+    timeline::tell(&tx, &case, "PLAN_AGREED", row.name(), detail).await?;
     let (care_plan, case, patient) = names(&row);
     let event =
         pb::AgreementRecorded { care_plan, case, patient, revision: row.revision, obtained };
@@ -861,8 +861,16 @@ fn emit(tx: &Tx, of: &case::Model, row: &Model, step: Step, at: Time) {
     }
 }
 
-pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+pub async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+    effective: Option<Time>,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
@@ -870,7 +878,8 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
         effective,
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

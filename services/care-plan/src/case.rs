@@ -416,8 +416,7 @@ pub async fn create(tx: Tx, row: Model) -> Result<Model> {
 pub async fn insert(tx: &Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
     identifier::claim(tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
-    crate::case_step::log(tx, &row, "", row.identified_at);
-    timeline::add(tx, &row, "CASE_CREATED", row.id.to_string()).await?;
+    crate::case_step::log(tx, "CASE_CREATED", &row, "", row.identified_at).await?;
     let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
     tx.emit(row.id, revision, &pb::CaseCreated { case, patient, revision });
     Ok(row)

@@ -104,14 +104,7 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
     row.state = after;
     row.state_reason.clone_from(&along.reason);
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    log(&tx, &row, before.label(), Some(at));
-    let detail = Detail {
-        effective: Some(at),
-        from: before.label(),
-        to: after.label(),
-        reason: along.reason.clone(),
-    };
-    timeline::tell(&tx, &row, "CASE_MOVED", id.to_string(), detail).await?;
+    log(&tx, "CASE_MOVED", &row, before.label(), Some(at)).await?;
     emit(&tx, &row, before, held, step, at);
     Ok(row)
 }
@@ -357,8 +350,15 @@ pub async fn reassign(
     caseward_store::update::<Entity>(&tx, row).await
 }
 
-pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
-    tx.log(Transition {
+/// Logs that a case came to where it stands, and tells of it as `event`.
+pub async fn log(
+    tx: &Tx,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+    effective: Option<Time>,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.id.to_string(),
         from,
@@ -366,7 +366,8 @@ pub fn log(tx: &Tx, row: &Model, from: &'static str, effective: Option<Time>) {
         effective,
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, row, event, change).await
 }
 
 /// Tells of a step; `held` is who was accountable before it, which is who was to the end where the case ended.

@@ -473,8 +473,7 @@ pub async fn create(tx: Tx, plan: care_plan::CarePlanName, from: pb::Goal) -> Re
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, &row, "");
-    timeline::add(tx, case, "GOAL_CREATED", row.name()).await?;
+    log(tx, case, "GOAL_CREATED", &row, "").await?;
     let (goal, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -551,8 +550,7 @@ pub async fn moved(
         row.achievement = Achievement::InProgress;
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    log(tx, &row, before.label());
-    timeline::add(tx, case, "GOAL_MOVED", row.name()).await?;
+    log(tx, case, "GOAL_MOVED", &row, before.label()).await?;
     let (goal, case, patient) = names(&row);
     let revision = row.revision;
     match step {
@@ -604,8 +602,7 @@ pub async fn keep_up(tx: &Tx, case: &case::Model, copy: Model, original: &Model)
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
     if row.state != copy.state {
-        log(tx, &row, copy.state.label());
-        timeline::add(tx, case, "GOAL_MOVED", row.name()).await?;
+        log(tx, case, "GOAL_MOVED", &row, copy.state.label()).await?;
         told(tx, &row, copy.state);
     }
     Ok(row)
@@ -707,15 +704,23 @@ pub async fn observe(
     Ok(row)
 }
 
-pub fn log(tx: &Tx, row: &Model, from: &'static str) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+pub async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
         to: row.state.label(),
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

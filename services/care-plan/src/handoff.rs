@@ -209,8 +209,7 @@ pub async fn propose(tx: Tx, case: CaseId, from: pb::Handoff) -> Result<Model> {
     }
     // Whoever is asked must see what they would take over.
     member::ensure(&tx, &case, &row.receiver, member::RECEIVER).await?;
-    log(&tx, &row, "");
-    timeline::add(&tx, &case, "HANDOFF_PROPOSED", row.name()).await?;
+    log(&tx, &case, "HANDOFF_PROPOSED", &row, "").await?;
     let event = pb::HandoffProposed {
         handoff: row.name(),
         case: row.case_id.to_string(),
@@ -300,14 +299,13 @@ async fn answer(tx: &Tx, mut row: Model, step: Step, reason: String) -> Result<M
         case = caseward_store::update::<case::Entity>(tx, case).await?;
     }
     member::dismiss(tx, &case, &row.receiver, member::RECEIVER, "the handoff was answered").await?;
-    log(tx, &row, before.label());
     let event = match step {
         Step::Accept => "HANDOFF_ACCEPTED",
         Step::Decline => "HANDOFF_DECLINED",
         Step::Withdraw => "HANDOFF_WITHDRAWN",
         Step::Expire => "HANDOFF_EXPIRED",
     };
-    timeline::add(tx, &case, event, row.name()).await?;
+    log(tx, &case, event, &row, before.label()).await?;
     emit(tx, &row, step);
     Ok(row)
 }
@@ -347,10 +345,18 @@ fn emit(tx: &Tx, row: &Model, step: Step) {
     }
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str) {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+) -> Result<()> {
     let reason_text = if from.is_empty() { row.reason.clone() } else { row.answer_reason.clone() };
     let (entity, name, to) = (row.id.uuid(), row.name(), row.state.label());
-    tx.log(Transition { entity, name, from, to, reason_text, ..Default::default() });
+    let change = Transition { entity, name, from, to, reason_text, ..Default::default() };
+    timeline::moved(tx, case, event, change).await
 }
 
 // === wire ===

@@ -14,7 +14,7 @@ use sea_orm::entity::prelude::*;
 use crate::{
     case::{self, CaseId, PatientId},
     kin::{self, Kin},
-    timeline,
+    timeline::{self, Detail},
 };
 
 #[derive(Debug)]
@@ -293,7 +293,8 @@ async fn finish(
     row.end_reason = reason;
     let row = caseward_store::update::<Entity>(tx, row).await?;
     relate(tx, case, &row).await?;
-    timeline::add(tx, case, "MEMBER_ENDED", row.name()).await?;
+    let detail = Detail { reason: row.end_reason.clone(), ..Detail::default() };
+    timeline::tell(tx, case, "MEMBER_ENDED", row.name(), detail).await?;
     Ok(row)
 }
 

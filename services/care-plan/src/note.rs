@@ -328,8 +328,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Note) -> Result<Model> {
     let row = Model::draft(&tx.ctx, &case, &from)?;
     known_goals(&tx, &row).await?;
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    log(&tx, &row, "");
-    timeline::add(&tx, &case, "NOTE_CREATED", row.name()).await?;
+    log(&tx, &case, "NOTE_CREATED", &row, "", String::new()).await?;
     let (note, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -420,7 +419,6 @@ pub async fn step(tx: Tx, name: NoteName, step: Step, etag: String, along: Along
         }
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    log(&tx, &row, before.label());
     let (note, case_name, patient) = names(&row);
     let revision = row.revision;
     let kind = match step {
@@ -449,20 +447,29 @@ pub async fn step(tx: Tx, name: NoteName, step: Step, etag: String, along: Along
             "NOTE_ENTERED_IN_ERROR"
         }
     };
-    timeline::add(&tx, &case, kind, row.name()).await?;
+    log(&tx, &case, kind, &row, before.label(), along.reason).await?;
     Ok(row)
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+    reason_text: String,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
         to: row.state.label(),
         effective: (from.is_empty()).then_some(row.effective_at),
-        reason_text: row.state_reason.clone(),
+        reason_text,
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

@@ -286,8 +286,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Problem) -> Result<Model> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, &row, "");
-    timeline::add(tx, case, "PROBLEM_CREATED", row.name()).await?;
+    log(tx, case, "PROBLEM_CREATED", &row, "").await?;
     let (problem, case, patient) = names(&row);
     tx.emit(
         problem.clone(),
@@ -339,21 +338,28 @@ pub async fn step(
         Step::Deactivate => {}
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    log(&tx, &row, before.label());
-    timeline::add(&tx, &case, "PROBLEM_MOVED", row.name()).await?;
+    log(&tx, &case, "PROBLEM_MOVED", &row, before.label()).await?;
     changed(&tx, &row, vec![]);
     Ok(row)
 }
 
-pub fn log(tx: &Tx, row: &Model, from: &'static str) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+pub async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
         to: row.state.label(),
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 pub fn changed(tx: &Tx, row: &Model, changed_fields: Vec<String>) {

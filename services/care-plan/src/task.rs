@@ -432,8 +432,7 @@ pub async fn raise(tx: &Tx, case: &case::Model, raised: Raised) -> Result<Model>
 async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
     arm(tx, &row).await?;
-    log(tx, &row, "");
-    timeline::add(tx, case, "TASK_CREATED", row.name()).await?;
+    log(tx, case, "TASK_CREATED", &row, "").await?;
     let (task, case, patient) = names(&row);
     let (revision, owner, due_time) = (row.revision, row.owner.clone(), row.due_at.map(Into::into));
     tx.emit(
@@ -550,8 +549,7 @@ async fn moved(
     if !row.state.is_open() {
         timer::clear(tx, DUE, row.id.uuid()).await?;
     }
-    log(tx, &row, before.label());
-    timeline::add(tx, case, "TASK_MOVED", row.name()).await?;
+    log(tx, case, "TASK_MOVED", &row, before.label()).await?;
     if step == Step::Assign {
         assigned(tx, &row);
     } else {
@@ -724,15 +722,23 @@ fn assigned(tx: &Tx, row: &Model) {
     tx.emit(row.name(), revision, &event);
 }
 
-fn log(tx: &Tx, row: &Model, from: &'static str) {
-    tx.log(Transition {
+/// Logs that a row came to where it stands, and tells of it as `event`.
+async fn log(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    row: &Model,
+    from: &'static str,
+) -> Result<()> {
+    let change = Transition {
         entity: row.id.uuid(),
         name: row.name(),
         from,
         to: row.state.label(),
         reason_text: row.state_reason.clone(),
         ..Default::default()
-    });
+    };
+    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

@@ -1,7 +1,7 @@
 //! The timeline of a case: everything that happened, in one order, for pages and for streams.
 use caseward_api::careplan::v1 as pb;
 use caseward_core::{Page, Result, Time};
-use caseward_store::{Scope, Tx};
+use caseward_store::{Scope, Transition, Tx};
 use sea_orm::{
     ActiveValue::Set,
     QueryOrder, QuerySelect,
@@ -98,6 +98,24 @@ pub async fn tell(
         reason: Set(detail.reason),
     };
     Entity::insert(row).exec_without_returning(&tx.db).await?;
+    Ok(())
+}
+
+/// Logs a change of state, and tells of it as `event`: what was left, what was entered, why.
+pub async fn moved(
+    tx: &Tx,
+    case: &case::Model,
+    event: &'static str,
+    change: Transition,
+) -> Result<()> {
+    let detail = Detail {
+        effective: change.effective,
+        from: change.from,
+        to: change.to,
+        reason: change.reason_text.clone(),
+    };
+    tell(tx, case, event, change.name.clone(), detail).await?;
+    tx.log(change);
     Ok(())
 }
 

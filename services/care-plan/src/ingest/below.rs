@@ -116,10 +116,11 @@ impl Part for problem::Entity {
         from: &pb::Problem,
     ) -> Result<problem::Model> {
         let row = caseward_store::update::<Self>(tx, row).await?;
-        if row.state != before.state {
-            problem::log(tx, &row, before.state.label());
+        if row.state == before.state {
+            timeline::add(tx, case, "PROBLEM_UPDATED", row.name()).await?;
+        } else {
+            problem::log(tx, case, "PROBLEM_UPDATED", &row, before.state.label()).await?;
         }
-        timeline::add(tx, case, "PROBLEM_UPDATED", row.name()).await?;
         let fields =
             part::changed(&problem::WRITABLE, before, |one, fields| one.take(fields, from));
         problem::changed(tx, &row, fields);

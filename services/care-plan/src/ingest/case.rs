@@ -91,10 +91,11 @@ async fn update(tx: &Tx, mut row: Model, before: &Model, from: &pb::Case) -> Res
         _ => {}
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    if row.state != before.state {
-        case_step::log(tx, &row, before.state.label(), None);
+    if row.state == before.state {
+        timeline::add(tx, &row, "CASE_UPDATED", row.id.to_string()).await?;
+    } else {
+        case_step::log(tx, "CASE_UPDATED", &row, before.state.label(), None).await?;
     }
-    timeline::add(tx, &row, "CASE_UPDATED", row.id.to_string()).await?;
     let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
     let changed_fields =
         part::changed(&case::WRITABLE, before, |one, fields| one.take(fields, from, tx.ctx.now()));

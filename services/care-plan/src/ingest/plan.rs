@@ -86,10 +86,11 @@ impl Part for care_plan::Entity {
         from: &pb::CarePlan,
     ) -> Result<care_plan::Model> {
         let row = caseward_store::update::<Self>(tx, row).await?;
-        if row.state != before.state {
-            care_plan::log(tx, &row, before.state.label(), None);
+        if row.state == before.state {
+            timeline::add(tx, case, "PLAN_UPDATED", row.name()).await?;
+        } else {
+            care_plan::log(tx, case, "PLAN_UPDATED", &row, before.state.label(), None).await?;
         }
-        timeline::add(tx, case, "PLAN_UPDATED", row.name()).await?;
         let changed_fields =
             part::changed(&care_plan::WRITABLE, before, |one, fields| one.take(fields, from));
         let (care_plan, patient) = (row.name(), row.patient.to_string());
@@ -189,10 +190,11 @@ impl Part for goal::Entity {
         from: &pb::Goal,
     ) -> Result<goal::Model> {
         let row = caseward_store::update::<Self>(tx, row).await?;
-        if row.state != before.state {
-            goal::log(tx, &row, before.state.label());
+        if row.state == before.state {
+            timeline::add(tx, case, "GOAL_UPDATED", row.name()).await?;
+        } else {
+            goal::log(tx, case, "GOAL_UPDATED", &row, before.state.label()).await?;
         }
-        timeline::add(tx, case, "GOAL_UPDATED", row.name()).await?;
         let changed_fields =
             part::changed(&goal::WRITABLE, before, |one, fields| one.take(fields, from));
         let (goal, patient) = (row.name(), row.patient.to_string());
@@ -266,10 +268,11 @@ impl Part for activity::Entity {
         from: &pb::Activity,
     ) -> Result<activity::Model> {
         let row = caseward_store::update::<Self>(tx, row).await?;
-        if row.state != before.state {
-            activity::log(tx, &row, before.state.label(), None);
+        if row.state == before.state {
+            timeline::add(tx, case, "ACTIVITY_UPDATED", row.name()).await?;
+        } else {
+            activity::log(tx, case, "ACTIVITY_UPDATED", &row, before.state.label(), None).await?;
         }
-        timeline::add(tx, case, "ACTIVITY_UPDATED", row.name()).await?;
         let changed_fields =
             part::changed(&activity::WRITABLE, before, |one, fields| one.take(fields, from));
         let (activity, patient) = (row.name(), row.patient.to_string());

@@ -6,6 +6,7 @@ mod caregiver;
 mod case;
 mod delivery;
 mod evaluation;
+mod history;
 mod ingest;
 mod ledger;
 mod machine;

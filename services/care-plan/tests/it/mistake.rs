@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// One of everything that can be marked, made by the caller.
-struct Made {
+pub struct Made {
     note: pb::Note,
     assessment: pb::Assessment,
     task: pb::Task,
@@ -20,7 +20,7 @@ struct Made {
 }
 
 impl Caller {
-    async fn one_of_each(&mut self, case: &pb::Case) -> Made {
+    pub async fn one_of_each(&mut self, case: &pb::Case) -> Made {
         let note = pb::Note {
             class: pb::note::Class::Progress.into(),
             text: "doing well".to_owned(),
@@ -57,7 +57,7 @@ impl Caller {
     }
 
     /// Says of everything in `made` that it never should have been; answers how each was taken.
-    async fn retracts(&mut self, made: &Made) -> [Result<(), tonic::Status>; 7] {
+    pub async fn retracts(&mut self, made: &Made) -> [Result<(), tonic::Status>; 7] {
         macro_rules! mark {
             ($client:ident.$rpc:ident, $request:ident, $row:ident) => {{
                 let request = pb::$request {
