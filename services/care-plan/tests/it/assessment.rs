@@ -15,7 +15,7 @@ use crate::{
 const POINTS: [&str; 4] = ["LA6568-5", "LA6569-3", "LA6570-1", "LA6571-9"];
 
 /// Answers to a shipped instrument, by the points of each question in order.
-fn answers(points: &[usize]) -> String {
+pub fn answers(points: &[usize]) -> String {
     let item = |(n, points): (usize, &usize)| {
         let coding = json!({ "system": "http://loinc.org", "code": POINTS[*points] });
         json!({ "linkId": (n + 1).to_string(), "answer": [{ "valueCoding": coding }] })
@@ -30,7 +30,7 @@ fn answers(points: &[usize]) -> String {
 }
 
 impl Caller {
-    async fn form(&mut self, title: &str) -> pb::Questionnaire {
+    pub async fn form(&mut self, title: &str) -> pb::Questionnaire {
         let request = pb::ListQuestionnairesRequest::default();
         let list = self.assessments.list_questionnaires(request).await.unwrap().into_inner();
         list.questionnaires.into_iter().find(|form| form.title.contains(title)).unwrap()

@@ -10,6 +10,7 @@ mod history;
 mod ingest;
 mod ledger;
 mod machine;
+mod machines;
 mod mistake;
 mod participation;
 mod plan;

@@ -38,7 +38,7 @@ async fn approved(world: &World, ana: &mut Caller, plan: pb::CarePlan) -> pb::Ca
 }
 
 /// The patient says yes to `plan` as it was approved.
-async fn agreed(ana: &mut Caller, plan: &pb::CarePlan) -> Result<pb::CarePlan, Status> {
+pub async fn agreed(ana: &mut Caller, plan: &pb::CarePlan) -> Result<pb::CarePlan, Status> {
     let agreement = pb::Agreement {
         party: pb::agreement::Party::Patient.into(),
         method: pb::agreement::Method::Verbal.into(),
