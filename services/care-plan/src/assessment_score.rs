@@ -118,6 +118,7 @@ impl Answered {
     /// ended nothing is to be done: what was found stands on record, and gets its task when it is found again.
     pub async fn raise(&self, tx: &Tx, case: &case::Model, row: &mut Model) -> Result<Vec<String>> {
         let (name, now, ended) = (row.name(), tx.ctx.now(), case.state.is_end());
+        let owner = sees_to(case, row);
         let mut raised = vec![];
         for (link_id, points, title, due) in self.critical() {
             let known = row.findings.0.iter_mut().find(|found| found.link_id == link_id);
@@ -131,7 +132,7 @@ impl Answered {
                     description: String::new(),
                     focus: name.clone(),
                     cause: name.clone(),
-                    owner: case.accountable.clone().unwrap_or_default(),
+                    owner: owner.clone(),
                     priority: Priority::Stat,
                     due_at: Some(now + due),
                 };
@@ -273,6 +274,11 @@ pub async fn assess_risk(tx: &Tx, case: &case::Model) -> Result<()> {
     Ok(())
 }
 
+/// Who is there for an answer that cannot wait: whoever is accountable, else whoever asked.
+fn sees_to(case: &case::Model, row: &Model) -> String {
+    case.accountable.clone().unwrap_or_else(|| row.assessor.clone())
+}
+
 /// Publishes which tasks the answers raised.
 pub fn emit_raised(tx: &Tx, case: &case::Model, row: &Model, raised: Vec<String>) {
     for task in raised {
@@ -284,6 +290,7 @@ pub fn emit_raised(tx: &Tx, case: &case::Model, row: &Model, raised: Vec<String>
             revision: row.revision,
             task,
             accountable: case.accountable.clone().unwrap_or_default(),
+            owner: sees_to(case, row),
         };
         tx.emit(row.name(), row.revision, &event);
     }

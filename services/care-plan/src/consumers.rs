@@ -55,9 +55,8 @@ async fn make_contact(tx: &Tx, failed: MessageHardFailed) -> Result<()> {
     let open = open(tx, PatientId::parse("patient", &patient)?).await?;
     // Where its case has ended, or it was about none, whoever looks after the person in another hears of it.
     let named = open.iter().find(|one| one.id.to_string() == case);
-    let Some(case) = named.or(open.iter().find(|one| one.accountable.is_some())) else {
-        return Ok(());
-    };
+    let looked_after = || open.iter().find(|one| one.accountable.is_some());
+    let Some(case) = named.or_else(looked_after).or(open.first()) else { return Ok(()) };
     let raised = Raised {
         title: "Make contact in person: a message reached nobody".to_owned(),
         description: format!("It was sent for `{purpose}`; {message} says how each attempt ended."),

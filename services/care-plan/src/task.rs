@@ -398,6 +398,9 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Task, draft: bool) -> Result
     insert(&tx, &case, row).await
 }
 
+/// The role that looks after what nobody else does.
+pub const SUPERVISOR: &str = "supervisor";
+
 /// What a rule wants done, such as looking after a critical answer.
 #[derive(Clone, Debug)]
 pub struct Raised {
@@ -405,6 +408,7 @@ pub struct Raised {
     pub description: String,
     pub focus: String,
     pub cause: String,
+    /// Empty where nobody is there to have it: then it waits for a supervisor.
     pub owner: String,
     pub priority: pb::task::Priority,
     pub due_at: Option<Time>,
@@ -413,7 +417,8 @@ pub struct Raised {
 /// Makes a task that a rule wants; it is accepted for its owner, who need not say yes.
 pub async fn raise(tx: &Tx, case: &case::Model, raised: Raised) -> Result<Model> {
     let Raised { title, description, focus, cause, owner, priority, due_at } = raised;
-    let state = if owner.is_empty() { State::Ready } else { State::Accepted };
+    let (state, candidate_role) =
+        if owner.is_empty() { (State::Ready, SUPERVISOR) } else { (State::Accepted, "") };
     let blank = Model::blank(&tx.ctx, case);
     let row = Model {
         title,
@@ -421,6 +426,7 @@ pub async fn raise(tx: &Tx, case: &case::Model, raised: Raised) -> Result<Model>
         focus,
         cause,
         owner,
+        candidate_role: candidate_role.to_owned(),
         priority: priority.into(),
         due_at,
         state,
@@ -440,8 +446,10 @@ async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
         revision,
         &pb::TaskCreated { task, case, patient, revision, owner, due_time },
     );
-    if !row.owner.is_empty() && row.state != State::Draft {
-        assigned(tx, &row);
+    match row.state {
+        State::Draft => {}
+        State::Ready => offered(tx, &row),
+        _ => assigned(tx, &row),
     }
     Ok(row)
 }
@@ -561,6 +569,9 @@ async fn moved(
             revision,
             &pb::TaskMoved { task, case, patient, revision, owner, from_state, state },
         );
+    }
+    if row.state == State::Ready {
+        offered(tx, &row);
     }
     Ok(row)
 }
@@ -687,7 +698,7 @@ async fn arm(tx: &Tx, row: &Model) -> Result<()> {
     }
 }
 
-/// A task came due: if it is still open, its owner is told. Overdue is a flag, never a state.
+/// A task came due: if it is still open, its owner is told, or the supervisors where it has none. Overdue is a flag, never a state.
 pub async fn fire_due(tx: &Tx, id: TaskId) -> Result<()> {
     let Some(row) = Entity::of(&tx.ctx).filter(Column::Id.eq(id)).one(&tx.db).await? else {
         return Ok(());
@@ -719,6 +730,15 @@ fn assigned(tx: &Tx, row: &Model) {
     let (revision, owner, due_time, priority) =
         (row.revision, row.owner.clone(), row.due_at.map(Into::into), row.priority);
     let event = pb::TaskAssigned { task, case, patient, revision, owner, due_time, priority };
+    tx.emit(row.name(), revision, &event);
+}
+
+fn offered(tx: &Tx, row: &Model) {
+    let (task, case, patient) = names(row);
+    let (revision, candidate_role) = (row.revision, row.candidate_role.clone());
+    let (due_time, priority) = (row.due_at.map(Into::into), row.priority);
+    let event =
+        pb::TaskOffered { task, case, patient, revision, candidate_role, due_time, priority };
     tx.emit(row.name(), revision, &event);
 }
 

@@ -1,6 +1,4 @@
 //! What the service does when others speak: it tells people, and keeps who may see whom.
-use std::sync::Arc;
-
 use caseward_core::{Name as _, Result};
 use caseward_events::{Consumer, Event};
 use caseward_server::relation;
@@ -9,21 +7,22 @@ use sea_orm::{Condition, entity::prelude::*};
 
 use crate::{
     NAME,
-    delivery::Delivery,
     message::{self, Column, Entity, Model},
     notice::{self, Notice, Told, Waiting},
+    recipient::Patients,
     shipped,
+    team::Teams,
 };
 
 /// Tells people what happened.
-pub(crate) fn notices(delivery: Arc<Delivery>) -> Consumer {
+pub(crate) fn notices(patients: Patients, teams: Teams) -> Consumer {
     Consumer::asking(
         "notification.notices",
         NAME,
         notice::subjects(),
         move |ctx, event| {
-            let delivery = delivery.clone();
-            async move { notice::read(&delivery.patients, &ctx, &event).await }
+            let (patients, teams) = (patients.clone(), teams.clone());
+            async move { notice::read(&patients, &teams, &ctx, &event).await }
         },
         raise,
     )

@@ -1,4 +1,4 @@
-//! Inboxes: what arrived, in order and without gaps, for the eyes of its owner only.
+//! Inboxes: what arrived, in order and without gaps, for the eyes of its owner only; supervisors share one.
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use caseward_api::notification::v1 as pb;
 use caseward_core::{Ctx, Error, Id, Kind, Page, Result, Time};
@@ -10,7 +10,7 @@ use crate::message::{self, Case, MessageId, Patient, State};
 mod counter;
 mod name;
 
-pub(crate) use name::{item, owner};
+pub(crate) use name::{SUPERVISORS, item, owner};
 
 #[derive(Debug)]
 pub struct Item;
@@ -25,7 +25,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ItemId,
     pub organization: Uuid,
-    /// Whose inbox it is in, by the name with which they sign in.
+    /// Whose inbox it is in, by the name with which they sign in; or [`SUPERVISORS`].
     pub owner: String,
     pub sequence: i64,
     pub message: MessageId,
@@ -56,7 +56,7 @@ impl Resource for Entity {
         )]
         Self::find()
             .filter(Column::Organization.eq(ctx.organization()))
-            .filter(Column::Owner.eq(ctx.subject()))
+            .filter(Column::Owner.is_in(name::mine(ctx)))
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -103,10 +103,11 @@ pub(crate) async fn put(tx: &Tx, owner: &str, message: &message::Model) -> Resul
 /// The newest first.
 pub(crate) async fn list(
     scope: &Scope,
+    owner: &str,
     unread_only: bool,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
-    let mut select = Entity::of(&scope.ctx);
+    let mut select = Entity::of(&scope.ctx).filter(Column::Owner.eq(owner));
     if unread_only {
         select = select.filter(Column::ReadAt.is_null());
     }
@@ -123,8 +124,9 @@ pub(crate) async fn list(
 }
 
 /// What arrived after `last`, the oldest first.
-pub(crate) async fn after(scope: &Scope, last: i64, most: u64) -> Result<Vec<Model>> {
-    let select = Entity::of(&scope.ctx).filter(Column::Sequence.gt(last));
+pub(crate) async fn after(scope: &Scope, owner: &str, last: i64, most: u64) -> Result<Vec<Model>> {
+    let select =
+        Entity::of(&scope.ctx).filter(Column::Owner.eq(owner)).filter(Column::Sequence.gt(last));
     let rows = select.order_by_asc(Column::Sequence).limit(most).all(&scope.db).await?;
     for row in &rows {
         row.patient.iter().for_each(|patient| scope.ctx.record.saw(patient.uuid()));
@@ -133,15 +135,20 @@ pub(crate) async fn after(scope: &Scope, last: i64, most: u64) -> Result<Vec<Mod
 }
 
 /// The place of what arrived last; 0 in an empty inbox.
-pub(crate) async fn last(scope: &Scope) -> Result<i64> {
-    let newest = Entity::of(&scope.ctx).order_by_desc(Column::Sequence).one(&scope.db).await?;
+pub(crate) async fn last(scope: &Scope, owner: &str) -> Result<i64> {
+    let select = Entity::of(&scope.ctx).filter(Column::Owner.eq(owner));
+    let newest = select.order_by_desc(Column::Sequence).one(&scope.db).await?;
     Ok(newest.map_or(0, |row| row.sequence))
 }
 
 /// Notes that the owner read an item, and with it its message.
-pub(crate) async fn mark_read(tx: Tx, id: ItemId, etag: String) -> Result<Model> {
-    let select = Entity::of(&tx.ctx).filter(Column::Id.eq(id));
-    let row = caseward_store::get(&tx, select, name::of(tx.ctx.subject(), id)).await?;
+pub(crate) async fn mark_read(
+    tx: Tx,
+    (owner, id): (String, ItemId),
+    etag: String,
+) -> Result<Model> {
+    let select = Entity::of(&tx.ctx).filter(Column::Owner.eq(&owner)).filter(Column::Id.eq(id));
+    let row = caseward_store::get(&tx, select, name::of(&owner, id)).await?;
     caseward_store::expect(Entity::name(&row), row.revision, &etag)?;
     if row.read_at.is_some() {
         return Ok(row);

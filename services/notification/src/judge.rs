@@ -102,7 +102,7 @@ fn ladder(row: &Model) -> Result<Vec<Channel>> {
         return Ok(row.channels.0.clone());
     }
     Ok(match row.to()? {
-        Recipient::Subject(_) => vec![Channel::Inbox],
+        Recipient::Subject(_) | Recipient::Supervisors => vec![Channel::Inbox],
         Recipient::Patient(_) | Recipient::RelatedPerson(_) => vec![Channel::Email, Channel::Inbox],
     })
 }

@@ -18,6 +18,7 @@ mod recipient;
 mod settings;
 mod shipped;
 mod state;
+mod team;
 mod template;
 mod text;
 mod watch;
@@ -66,6 +67,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
     let inboxes = grpc::Inboxes { store: store.clone(), arrived: arrived.clone(), stopping };
     let patients =
         recipient::Patients { peer: process.peer("patient"), identity: process.identity() };
+    let teams = team::Teams { peer: process.peer("care_plan"), identity: process.identity() };
+    let notices = consumers::notices(patients.clone(), teams);
     let delivery = Arc::new(delivery::Delivery {
         store: store.clone(),
         patients,
@@ -78,7 +81,7 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
             .with(TemplateServiceServer::new(templates))
             .with(MessageServiceServer::new(messages))
             .with(InboxServiceServer::new(inboxes))
-            .consume(consumers::notices(delivery.clone()))
+            .consume(notices)
             .consume(consumers::relations())
             .on_timer(delivery.handler()),
     )

@@ -1,9 +1,10 @@
 //! What other services' events mean for whom: who is told what, and what need not be said any more.
 use caseward_api::{
     careplan::v1::{
-        self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
-        CriticalItemRaised, HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated,
-        TaskAssigned, TaskOverdue, case::CloseReason,
+        self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CasePaused,
+        CaseReturnedFromWaitlist, ClosureProposed, ClosureReturned, CriticalItemRaised,
+        HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated, PlanApproved,
+        PlanReturned, PlanSubmitted, TaskAssigned, TaskOffered, TaskOverdue, case::CloseReason,
     },
     patient::v1::{
         CaregiverScopeRevoked, ConsentActivated, ConsentChanged, ConsentExpired, ConsentRevoked,
@@ -14,7 +15,13 @@ use caseward_core::{Ctx, Result};
 use caseward_events::Event;
 use prost::Name;
 
-use crate::{judge, message::Recipient, recipient::Patients, shipped};
+use crate::{
+    judge,
+    message::{Recipient, SUPERVISOR},
+    recipient::Patients,
+    shipped,
+    team::Teams,
+};
 
 /// What one event means.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +29,8 @@ pub(crate) struct Notice {
     pub(crate) patient: String,
     pub(crate) case: String,
     pub(crate) told: Vec<Told>,
+    /// What the care team is told, until it is known who that is.
+    team: Option<&'static str>,
     /// What waits is seen to first.
     pub(crate) waiting: Option<Waiting>,
 }
@@ -46,19 +55,26 @@ pub(crate) enum Waiting {
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 19] {
+pub(crate) fn subjects() -> [String; 26] {
     [
         CaseEnrolled::full_name(),
         CaseReturnedFromWaitlist::full_name(),
+        CasePaused::full_name(),
+        ClosureProposed::full_name(),
+        ClosureReturned::full_name(),
+        CaseClosed::full_name(),
         AccountabilityMoved::full_name(),
         HandoffProposed::full_name(),
         HandoffDeclined::full_name(),
         HandoffExpired::full_name(),
         TaskAssigned::full_name(),
+        TaskOffered::full_name(),
         TaskOverdue::full_name(),
         CriticalItemRaised::full_name(),
+        PlanSubmitted::full_name(),
+        PlanReturned::full_name(),
+        PlanApproved::full_name(),
         PlanActivated::full_name(),
-        CaseClosed::full_name(),
         ConsentActivated::full_name(),
         ConsentChanged::full_name(),
         ConsentExpired::full_name(),
@@ -70,8 +86,13 @@ pub(crate) fn subjects() -> [String; 19] {
     ]
 }
 
-/// What `event` means, with everybody close to the patient who is to hear of it.
-pub(crate) async fn read(patients: &Patients, ctx: &Ctx, event: &Event) -> Result<Notice> {
+/// What `event` means, with everybody close to the patient or on the care team who is to hear of it.
+pub(crate) async fn read(
+    patients: &Patients,
+    teams: &Teams,
+    ctx: &Ctx,
+    event: &Event,
+) -> Result<Notice> {
     let mut notice = meaning(event)?;
     for told in &mut notice.told {
         if told.recipients.iter().any(|to| matches!(to, Recipient::Patient(_))) {
@@ -80,63 +101,136 @@ pub(crate) async fn read(patients: &Patients, ctx: &Ctx, event: &Event) -> Resul
             told.recipients.extend(caregivers.iter().filter_map(|name| Recipient::read(name)));
         }
     }
+    if let Some(key) = notice.team.take() {
+        let recipients = teams.staff(ctx, &notice.case).await?;
+        notice.told.push(Told { key, recipients });
+    }
     Ok(notice)
 }
 
 fn meaning(event: &Event) -> Result<Notice> {
-    if let Some(CaseEnrolled { case, patient, accountable, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case)
-            .tell_patient(shipped::CASE_ENROLLED)
-            .tell_staff(shipped::CASE_ASSIGNED, accountable));
+    for kind in [of_case, of_handoff, of_work, of_plan, of_record] {
+        if let Some(notice) = kind(event)? {
+            return Ok(notice);
+        }
     }
-    if let Some(returned) = event.decode()? {
-        let CaseReturnedFromWaitlist { case, patient, accountable, .. } = returned;
-        return Ok(Notice::about(patient, case).tell_staff(shipped::CASE_ASSIGNED, accountable));
-    }
-    if let Some(moved) = event.decode()? {
-        return Ok(accountability_moved(moved));
-    }
-    if let Some(HandoffProposed { case, patient, to, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_PROPOSED, to));
-    }
-    if let Some(HandoffDeclined { case, patient, from, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_DECLINED, from));
-    }
-    if let Some(HandoffExpired { case, patient, from, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_staff(shipped::HANDOFF_EXPIRED, from));
-    }
-    if let Some(TaskOverdue { case, patient, owner, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_staff(shipped::TASK_OVERDUE, owner));
-    }
-    if let Some(TaskAssigned { case, patient, owner, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_staff(shipped::TASK_ASSIGNED, owner));
-    }
-    if let Some(CriticalItemRaised { case, patient, accountable, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_staff(shipped::CRITICAL_ITEM, accountable));
-    }
-    if let Some(PlanActivated { case, patient, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, case).tell_patient(shipped::PLAN_ACTIVATED));
-    }
-    if let Some(closed) = event.decode()? {
-        return Ok(case_closed(closed));
-    }
-    if let Some(EmergencyAccessGranted { patient, .. }) = event.decode()? {
-        return Ok(Notice::about(patient, String::new()).tell_patient(shipped::EMERGENCY_ACCESS));
-    }
-    permission(event)
+    Ok(Notice::default())
 }
 
-/// What a change in what the patient allows means for what waits.
-fn permission(event: &Event) -> Result<Notice> {
+fn of_case(event: &Event) -> Result<Option<Notice>> {
+    Ok(Some(if let Some(event) = event.decode()? {
+        let CaseEnrolled { case, patient, accountable, .. } = event;
+        Notice::about(patient, case)
+            .tell_patient(shipped::CASE_ENROLLED)
+            .tell_staff(shipped::CASE_ASSIGNED, accountable)
+    } else if let Some(event) = event.decode()? {
+        let CaseReturnedFromWaitlist { case, patient, accountable, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::CASE_ASSIGNED, accountable)
+    } else if let Some(event) = event.decode()? {
+        let CasePaused { case, patient, .. } = event;
+        Notice::about(patient, case)
+            .tell_patient(shipped::CASE_PAUSED)
+            .tell_team(shipped::CASE_PAUSED_TEAM)
+    } else if let Some(event) = event.decode()? {
+        let ClosureProposed { case, patient, .. } = event;
+        Notice::about(patient, case).tell_supervisors(shipped::CLOSURE_PROPOSED)
+    } else if let Some(event) = event.decode()? {
+        let ClosureReturned { case, patient, accountable, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::CLOSURE_RETURNED, accountable)
+    } else if let Some(event) = event.decode()? {
+        case_closed(event)
+    } else if let Some(event) = event.decode()? {
+        accountability_moved(event)
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn of_handoff(event: &Event) -> Result<Option<Notice>> {
+    Ok(Some(if let Some(event) = event.decode()? {
+        let HandoffProposed { case, patient, to, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::HANDOFF_PROPOSED, to)
+    } else if let Some(event) = event.decode()? {
+        let HandoffDeclined { case, patient, from, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::HANDOFF_DECLINED, from)
+    } else if let Some(event) = event.decode()? {
+        let HandoffExpired { case, patient, from, .. } = event;
+        Notice::about(patient, case)
+            .tell_staff(shipped::HANDOFF_EXPIRED, from)
+            .tell_supervisors(shipped::HANDOFF_UNANSWERED)
+    } else {
+        return Ok(None);
+    }))
+}
+
+/// What is to be done is told to whoever is to do it, and to supervisors where that is nobody.
+fn of_work(event: &Event) -> Result<Option<Notice>> {
+    Ok(Some(if let Some(event) = event.decode()? {
+        let TaskAssigned { case, patient, owner, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::TASK_ASSIGNED, owner)
+    } else if let Some(event) = event.decode()? {
+        let TaskOffered { case, patient, candidate_role, .. } = event;
+        let notice = Notice::about(patient, case);
+        match candidate_role == SUPERVISOR {
+            true => notice.tell_supervisors(shipped::TASK_OFFERED),
+            // The team finds it in the pool.
+            false => notice,
+        }
+    } else if let Some(event) = event.decode()? {
+        let TaskOverdue { case, patient, owner, .. } = event;
+        let notice = Notice::about(patient, case);
+        match owner.is_empty() {
+            true => notice.tell_supervisors(shipped::TASK_UNCLAIMED),
+            false => notice.tell_staff(shipped::TASK_OVERDUE, owner),
+        }
+    } else if let Some(event) = event.decode()? {
+        let CriticalItemRaised { case, patient, accountable, owner, .. } = event;
+        let notice = Notice::about(patient, case);
+        // One told of before there were owners names whoever is accountable.
+        match [owner, accountable].into_iter().find(|who| !who.is_empty()) {
+            Some(who) => notice.tell_staff(shipped::CRITICAL_ITEM, who),
+            None => notice.tell_supervisors(shipped::CRITICAL_ITEM),
+        }
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn of_plan(event: &Event) -> Result<Option<Notice>> {
+    Ok(Some(if let Some(event) = event.decode()? {
+        let PlanSubmitted { case, patient, .. } = event;
+        Notice::about(patient, case).tell_supervisors(shipped::PLAN_SUBMITTED)
+    } else if let Some(event) = event.decode()? {
+        let PlanReturned { case, patient, author, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::PLAN_RETURNED, author)
+    } else if let Some(event) = event.decode()? {
+        let PlanApproved { case, patient, author, .. } = event;
+        Notice::about(patient, case).tell_staff(shipped::PLAN_APPROVED, author)
+    } else if let Some(event) = event.decode()? {
+        let PlanActivated { case, patient, .. } = event;
+        Notice::about(patient, case)
+            .tell_patient(shipped::PLAN_ACTIVATED)
+            .tell_team(shipped::PLAN_COPY)
+    } else {
+        return Ok(None);
+    }))
+}
+
+/// What happens to the record of a patient, and what a change in what they allow means for what waits.
+fn of_record(event: &Event) -> Result<Option<Notice>> {
     let reconsider = |patient: String, matters: bool| {
         let waiting = matters.then_some(Waiting::Reconsider);
-        Ok(Notice { patient, waiting, ..Notice::default() })
+        Ok(Some(Notice { patient, waiting, ..Notice::default() }))
     };
+    if let Some(EmergencyAccessGranted { patient, .. }) = event.decode()? {
+        let notice = Notice::about(patient, String::new());
+        return Ok(Some(notice.tell_patient(shipped::EMERGENCY_ACCESS)));
+    }
     let messaging = |kind: i32| kind == i32::from(consent::Type::Messaging);
     if let Some(ConsentRevoked { patient, r#type, .. }) = event.decode()? {
         if r#type == i32::from(consent::Type::Participation) {
-            let waiting = Some(Waiting::ParticipationEnded);
-            return Ok(Notice { patient, waiting, ..Notice::default() });
+            let notice = Notice { patient, ..Notice::default() };
+            return Ok(Some(notice.end(Waiting::ParticipationEnded)));
         }
         return reconsider(patient, messaging(r#type));
     }
@@ -160,7 +254,7 @@ fn permission(event: &Event) -> Result<Notice> {
         let matters = changed_fields.iter().any(|field| field == "deceased");
         return reconsider(patient, matters);
     }
-    Ok(Notice::default())
+    Ok(None)
 }
 
 fn accountability_moved(moved: AccountabilityMoved) -> Notice {
@@ -173,7 +267,7 @@ fn accountability_moved(moved: AccountabilityMoved) -> Notice {
 }
 
 fn case_closed(cp::CaseClosed { case, patient, close_reason, .. }: cp::CaseClosed) -> Notice {
-    let notice = Notice { waiting: Some(Waiting::CaseEnded), ..Notice::about(patient, case) };
+    let notice = Notice::about(patient, case).end(Waiting::CaseEnded);
     if close_reason == i32::from(CloseReason::Deceased) {
         return notice;
     }
@@ -191,11 +285,25 @@ impl Notice {
         self
     }
 
-    /// A task in the pool, or a case without anybody accountable, has nobody to tell.
+    /// Where nobody is accountable, nobody is told.
     fn tell_staff(mut self, key: &'static str, subject: String) -> Self {
         if !subject.is_empty() {
             self.told.push(Told { key, recipients: vec![Recipient::Subject(subject)] });
         }
         self
+    }
+
+    fn tell_team(mut self, key: &'static str) -> Self {
+        self.team = Some(key);
+        self
+    }
+
+    fn tell_supervisors(mut self, key: &'static str) -> Self {
+        self.told.push(Told { key, recipients: vec![Recipient::Supervisors] });
+        self
+    }
+
+    fn end(self, waiting: Waiting) -> Self {
+        Notice { waiting: Some(waiting), ..self }
     }
 }

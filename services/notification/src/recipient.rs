@@ -10,7 +10,7 @@ use caseward_core::{Ctx, Error, Result, Time};
 use caseward_server::{Identity, Transport};
 use tonic::Code;
 
-use crate::{channel::Channel, message::Recipient};
+use crate::{channel::Channel, inbox::SUPERVISORS, message::Recipient};
 
 /// The patient service, asked as the service itself.
 #[derive(Clone, Debug)]
@@ -45,9 +45,8 @@ impl Patients {
     /// What is known of `recipient`.
     pub(crate) async fn person(&self, ctx: &Ctx, recipient: &Recipient) -> Result<Person> {
         match recipient {
-            Recipient::Subject(subject) => {
-                Ok(Person { exists: true, subject: Some(subject.clone()), ..Person::default() })
-            }
+            Recipient::Subject(subject) => Ok(Person::staff(subject)),
+            Recipient::Supervisors => Ok(Person::staff(SUPERVISORS)),
             Recipient::Patient(name) => self.patient(ctx, name).await,
             Recipient::RelatedPerson(name) => self.related(ctx, name).await,
         }
@@ -167,6 +166,11 @@ impl Patients {
 }
 
 impl Person {
+    /// Whoever is told because it is their work.
+    fn staff(subject: &str) -> Self {
+        Person { exists: true, subject: Some(subject.to_owned()), ..Person::default() }
+    }
+
     /// Whether what they, or those who speak for them, agreed to allows `channel`.
     pub(crate) fn consents_to(&self, channel: Channel, now: Time) -> bool {
         let Some(consents) = &self.consents else { return true };

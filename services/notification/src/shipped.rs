@@ -30,14 +30,36 @@ pub(crate) const HANDOFF_PROPOSED: &str = "handoff-proposed";
 pub(crate) const HANDOFF_DECLINED: &str = "handoff-declined";
 /// Tells whoever offered a case that nobody answered, and it is theirs still.
 pub(crate) const HANDOFF_EXPIRED: &str = "handoff-expired";
+/// Tells supervisors that nobody answered the offer of a case.
+pub(crate) const HANDOFF_UNANSWERED: &str = "handoff-unanswered";
 /// Tells staff that a task of theirs is late.
 pub(crate) const TASK_OVERDUE: &str = "task-overdue";
 /// Tells staff that a task is theirs.
 pub(crate) const TASK_ASSIGNED: &str = "task-assigned";
+/// Tells supervisors that a task waits for one of them.
+pub(crate) const TASK_OFFERED: &str = "task-offered";
+/// Tells supervisors that a task is late that nobody took.
+pub(crate) const TASK_UNCLAIMED: &str = "task-unclaimed";
 /// Tells staff of an answer that cannot wait.
 pub(crate) const CRITICAL_ITEM: &str = "critical-item-raised";
 /// Tells a patient that a copy of the plan is there.
 pub(crate) const PLAN_ACTIVATED: &str = "plan-activated";
+/// Tells the care team that a copy of the plan is there.
+pub(crate) const PLAN_COPY: &str = "plan-copy";
+/// Tells supervisors that a plan waits for approval.
+pub(crate) const PLAN_SUBMITTED: &str = "plan-submitted";
+/// Tells whoever wrote a plan that it came back.
+pub(crate) const PLAN_RETURNED: &str = "plan-returned";
+/// Tells whoever wrote a plan that it was approved.
+pub(crate) const PLAN_APPROVED: &str = "plan-approved";
+/// Tells a patient that the work pauses.
+pub(crate) const CASE_PAUSED: &str = "case-paused";
+/// Tells the care team that the work pauses.
+pub(crate) const CASE_PAUSED_TEAM: &str = "case-paused-team";
+/// Tells supervisors that a closure waits for their word.
+pub(crate) const CLOSURE_PROPOSED: &str = "closure-proposed";
+/// Tells a case manager that a proposed closure came back.
+pub(crate) const CLOSURE_RETURNED: &str = "closure-returned";
 /// Tells a patient that the case is closed.
 pub(crate) const CASE_CLOSED: &str = "case-closed";
 /// Tells a patient that somebody sees the record because of an emergency.

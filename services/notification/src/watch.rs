@@ -22,6 +22,8 @@ pub(crate) struct Watch {
     pub(crate) ctx: Ctx,
     pub(crate) arrived: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
+    /// Whose inbox it is.
+    pub(crate) owner: String,
     /// The place of the last item that was read.
     pub(crate) last: i64,
     pub(crate) read: VecDeque<pb::InboxItem>,
@@ -49,7 +51,8 @@ impl Watch {
             // Listening begins before the table is read, or what arrives in between would wait for the next look.
             let arrived = self.arrived.clone();
             let woken = arrived.notified();
-            let rows = inbox::after(&self.store.read(&self.ctx), self.last, BATCH).await?;
+            let rows =
+                inbox::after(&self.store.read(&self.ctx), &self.owner, self.last, BATCH).await?;
             self.read.extend(rows.into_iter().map(pb::InboxItem::from));
             if !self.read.is_empty() {
                 continue;

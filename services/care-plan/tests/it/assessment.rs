@@ -125,6 +125,23 @@ async fn item_9_raises_one_task_at_once_whatever_the_total() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_cannot_wait_is_the_assessors_where_nobody_is_accountable() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        for (case, accountable) in [(ana.outreach().await, ""), (ana.enrolled().await, "ana")] {
+            let form = ana.form("PHQ-9").await;
+            let begun = ana.begun(&case, &form).await;
+            ana.complete(&begun, answers(&[0, 0, 0, 0, 0, 0, 0, 0, 1])).await.unwrap();
+            let [task] = &ana.tasks_of(&case).await[..] else { panic!("one task") };
+            assert_eq!((task.owner.as_str(), task.candidate_role.as_str()), ("ana", ""));
+            let heard = world.heard::<pb::CriticalItemRaised>(&begun.name).await;
+            let [told] = &heard[..] else { panic!("told once") };
+            assert_eq!((told.owner.as_str(), told.accountable.as_str()), ("ana", accountable));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_answer_is_named_and_nothing_is_completed() {
     for world in worlds().await {
         let mut ana = world.caller("ana", "case_manager");

@@ -1,6 +1,6 @@
 //! Tasks are claimed once, come due, and wait while their case is paused.
 use caseward_api::{
-    careplan::v1::{self as pb, case::State as Case, task::State},
+    careplan::v1::{self as pb, case::State as Case, evaluation::Decision, task::State},
     notification::v1::MessageHardFailed,
 };
 use time::Duration;
@@ -153,6 +153,49 @@ async fn a_task_that_somebody_said_no_to_waits_in_the_pool_with_the_reason() {
         let history = sam.cases.list_transitions(history).await.unwrap().into_inner().transitions;
         let states: Vec<_> = history.iter().map(|one| one.to_state.as_str()).collect();
         assert_eq!(states, ["REQUESTED", "REJECTED", "READY"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_is_there_for_waits_for_a_supervisor_and_is_told() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let evaluation = pb::Evaluation {
+            summary: "it is beyond me".to_owned(),
+            decision: Decision::Escalate.into(),
+            ..Default::default()
+        };
+        let parent = case.name.clone();
+        let request = pb::CreateEvaluationRequest {
+            parent,
+            evaluation: Some(evaluation),
+            ..Default::default()
+        };
+        let escalated =
+            ana.notes.create_evaluation(request).await.unwrap().into_inner().raised_task;
+
+        let outreach = ana.outreach().await;
+        let failed = MessageHardFailed {
+            message: format!("messages/{}", Uuid::now_v7()),
+            patient: outreach.patient.clone(),
+            ..Default::default()
+        };
+        world.tell(failed).await;
+        let request = pb::ListTasksRequest { parent: outreach.name, ..Default::default() };
+        let unreached = ana.tasks.list_tasks(request).await.unwrap().into_inner().tasks;
+
+        for name in [&escalated, &unreached[0].name] {
+            let request = pb::GetTaskRequest { name: name.clone() };
+            let task = ana.tasks.get_task(request).await.unwrap().into_inner();
+            assert_eq!(
+                (task.state(), task.owner.as_str(), task.candidate_role.as_str()),
+                (State::Ready, "", "supervisor")
+            );
+            let [told] = &world.heard::<pb::TaskOffered>(name).await[..] else { panic!("told") };
+            assert_eq!(told.candidate_role, "supervisor");
+            assert_eq!((told.priority(), told.due_time), (task.priority(), task.due_time));
+        }
     }
 }
 

@@ -171,7 +171,7 @@ impl World {
     }
 }
 
-fn subjects() -> [String; 6] {
+fn subjects() -> [String; 8] {
     [
         pb::CaseEnrolled::full_name(),
         pb::CaseReturnedFromWaitlist::full_name(),
@@ -179,6 +179,8 @@ fn subjects() -> [String; 6] {
         pb::CaseClosed::full_name(),
         pb::DeliveryMismatch::full_name(),
         pb::TaskOverdue::full_name(),
+        pb::TaskOffered::full_name(),
+        pb::CriticalItemRaised::full_name(),
     ]
 }
 

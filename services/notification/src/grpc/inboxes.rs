@@ -28,19 +28,21 @@ impl InboxService for Inboxes {
         req: Request<pb::ListInboxItemsRequest>,
     ) -> Reply<pb::ListInboxItemsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        inbox::owner(&ctx, "parent", &req.parent)?;
+        let owner = inbox::owner(&ctx, "parent", &req.parent)?;
         let page = Page::open(&ctx, &req)?;
         let (rows, next_page_token) =
-            inbox::list(&self.store.read(&ctx), req.unread_only, &page).await?;
+            inbox::list(&self.store.read(&ctx), &owner, req.unread_only, &page).await?;
         let items = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListInboxItemsResponse { items, next_page_token }))
     }
 
     async fn mark_read(&self, req: Request<pb::MarkReadRequest>) -> Reply<pb::InboxItem> {
         let (ctx, req) = Ctx::open(req)?;
-        let (id, etag) = (inbox::item(&ctx, &req.name)?, req.etag.clone());
-        let reply =
-            self.store.write(&ctx, &req, move |tx| inbox::mark_read(tx, id, etag.clone())).await?;
+        let (item, etag) = (inbox::item(&ctx, &req.name)?, req.etag.clone());
+        let reply = self
+            .store
+            .write(&ctx, &req, move |tx| inbox::mark_read(tx, item.clone(), etag.clone()))
+            .await?;
         Ok(Response::new(reply))
     }
 
@@ -49,14 +51,14 @@ impl InboxService for Inboxes {
         req: Request<pb::WatchInboxRequest>,
     ) -> Reply<Self::WatchInboxStream> {
         let (ctx, req) = Ctx::open(req)?;
-        inbox::owner(&ctx, "name", &req.name)?;
+        let owner = inbox::owner(&ctx, "name", &req.name)?;
         let last = match req.resume_token.as_str() {
-            "" => inbox::last(&self.store.read(&ctx)).await?,
+            "" => inbox::last(&self.store.read(&ctx), &owner).await?,
             token => inbox::resume(token)?,
         };
         let (store, arrived) = (self.store.clone(), self.arrived.clone());
         let stopping = self.stopping.clone();
-        let watch = Watch { store, ctx, arrived, stopping, last, read: Default::default() };
+        let watch = Watch { store, ctx, arrived, stopping, owner, last, read: Default::default() };
         Ok(Response::new(Box::pin(watch.stream())))
     }
 }

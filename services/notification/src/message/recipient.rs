@@ -8,6 +8,7 @@ use caseward_core::{
 };
 
 use super::Patient;
+use crate::inbox::SUPERVISORS;
 
 /// Someone close to a patient.
 #[derive(Debug)]
@@ -25,7 +26,12 @@ pub(crate) enum Recipient {
     RelatedPerson(String),
     /// By the name with which they sign in.
     Subject(String),
+    /// Everybody who may supervise cases, in the inbox that they share.
+    Supervisors,
 }
+
+/// As callers name the role, and tasks.
+pub(crate) const SUPERVISOR: &str = "supervisor";
 
 const SUBJECT: &str = "subject:";
 
@@ -34,6 +40,9 @@ impl Recipient {
     pub(crate) fn read(text: &str) -> Option<Recipient> {
         if let Some(subject) = text.strip_prefix(SUBJECT) {
             return Some(Recipient::Subject(subject.to_owned()));
+        }
+        if text == SUPERVISORS {
+            return Some(Recipient::Supervisors);
         }
         if Id::<Patient>::parse("", text).is_ok() {
             return Some(Recipient::Patient(text.to_owned()));
@@ -50,7 +59,7 @@ impl Recipient {
                 let (patient, _) = <(Id<Patient>, Id<RelatedPerson>)>::parse("", name).ok()?;
                 Some(patient)
             }
-            Recipient::Subject(_) => None,
+            Recipient::Subject(_) | Recipient::Supervisors => None,
         }
     }
 }
@@ -60,6 +69,7 @@ impl fmt::Display for Recipient {
         match self {
             Recipient::Patient(name) | Recipient::RelatedPerson(name) => f.write_str(name),
             Recipient::Subject(subject) => write!(f, "{SUBJECT}{subject}"),
+            Recipient::Supervisors => f.write_str(SUPERVISORS),
         }
     }
 }
@@ -70,6 +80,7 @@ impl From<Recipient> for pb::Recipient {
             Recipient::Patient(name) => Who::Patient(name),
             Recipient::RelatedPerson(name) => Who::RelatedPerson(name),
             Recipient::Subject(subject) => Who::Subject(subject),
+            Recipient::Supervisors => Who::Role(SUPERVISOR.to_owned()),
         };
         pb::Recipient { who: Some(who) }
     }
@@ -87,5 +98,7 @@ pub(super) fn checked(from: &Option<pb::Recipient>) -> Checked<Recipient> {
             _ => Err("wants `patients/{uuid}/relatedPersons/{uuid}`".to_owned()),
         },
         Who::Subject(subject) => check::text(subject, 1..=200).map(Recipient::Subject),
+        Who::Role(role) if role == SUPERVISOR => Ok(Recipient::Supervisors),
+        Who::Role(_) => Err(format!("wants `{SUPERVISOR}`, the only role that has an inbox")),
     }
 }

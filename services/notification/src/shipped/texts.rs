@@ -4,7 +4,7 @@ use super::*;
 const PATIENT: &[Channel] = &[Channel::Email, Channel::Inbox];
 const STAFF: &[Channel] = &[Channel::Inbox];
 
-pub(super) const ALL: [Shipped; 14] = [
+pub(super) const ALL: [Shipped; 25] = [
     Shipped {
         key: CASE_ENROLLED,
         display_name: "Introduces the case manager",
@@ -125,6 +125,23 @@ pub(super) const ALL: [Shipped; 14] = [
         ],
     },
     Shipped {
+        key: HANDOFF_UNANSWERED,
+        display_name: "Tells supervisors that nobody answered the offer of a case",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "Nobody answered the offer of a case",
+                "Somebody wanted to hand a case over, and nobody answered in time. Whoever offered it is accountable still. See whether it needs you:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Nadie respondió a la oferta de un caso",
+                "Alguien quería transferir un caso y nadie respondió a tiempo. Quien lo ofreció sigue respondiendo por él. Vea si hace falta que intervenga:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
         key: TASK_OVERDUE,
         display_name: "Tells staff that a task is late",
         channels: STAFF,
@@ -159,6 +176,40 @@ pub(super) const ALL: [Shipped; 14] = [
         ],
     },
     Shipped {
+        key: TASK_OFFERED,
+        display_name: "Tells supervisors of a task that waits for one of them",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A task waits for a supervisor",
+                "A task waits for one of you to take it. See what it is and when it is due:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Una tarea espera a un supervisor",
+                "Una tarea espera a que alguno de ustedes la tome. Vea de qué se trata y para cuándo es:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: TASK_UNCLAIMED,
+        display_name: "Tells supervisors that a task is late that nobody took",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A task that nobody took is late",
+                "A task was due, and nobody has it. Give it to somebody:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Una tarea que nadie tomó está atrasada",
+                "Una tarea venció y nadie la tiene a su cargo. Asígnela a alguien:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
         key: CRITICAL_ITEM,
         display_name: "Tells staff of an answer that cannot wait",
         channels: STAFF,
@@ -189,6 +240,142 @@ pub(super) const ALL: [Shipped; 14] = [
                 "es",
                 "Su plan está listo",
                 "Hola:\n\ncomienza el plan que preparó con su equipo de atención. Su copia está aquí:\n{{ portal }}\n\nSu equipo de atención\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: PLAN_COPY,
+        display_name: "Tells the care team that a copy of the plan is there",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A plan of your team is in force",
+                "A care plan of a team that you are on is carried out from now on. Your copy is here:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Un plan de su equipo está en vigor",
+                "A partir de ahora se lleva a cabo un plan de atención de un equipo del que usted forma parte. Su copia está aquí:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: PLAN_SUBMITTED,
+        display_name: "Tells supervisors that a plan waits for approval",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A plan waits for approval",
+                "A care plan was submitted. Approve it, or send it back with a comment:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Un plan espera aprobación",
+                "Se presentó un plan de atención. Apruébelo o devuélvalo con un comentario:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: PLAN_RETURNED,
+        display_name: "Tells whoever wrote a plan that it came back",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A plan of yours came back",
+                "A care plan that you wrote was not approved yet. See what is to be changed:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Se le devolvió un plan",
+                "Un plan de atención que usted escribió todavía no fue aprobado. Vea qué hay que cambiar:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: PLAN_APPROVED,
+        display_name: "Tells whoever wrote a plan that it was approved",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A plan of yours was approved",
+                "A care plan that you wrote was approved. What is missing is the agreement of the person:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Se aprobó un plan suyo",
+                "Se aprobó un plan de atención que usted escribió. Falta el acuerdo de la persona:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CASE_PAUSED,
+        display_name: "Tells that the work pauses",
+        channels: PATIENT,
+        texts: [
+            (
+                "en",
+                "A pause in our work",
+                "Hello,\n\nour work together pauses for a while. Nothing is lost, and you can reach your care team all the same. See when we expect to go on:\n{{ portal }}\n\nYour care team\n",
+            ),
+            (
+                "es",
+                "Una pausa en nuestro trabajo",
+                "Hola:\n\nnuestro trabajo juntos se detiene por un tiempo. No se pierde nada y usted puede seguir comunicándose con su equipo de atención. Vea cuándo esperamos continuar:\n{{ portal }}\n\nSu equipo de atención\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CASE_PAUSED_TEAM,
+        display_name: "Tells the care team that the work pauses",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case of your team is paused",
+                "A case of a team that you are on is paused, and what is due waits with it. See which, and until when:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Un caso de su equipo está en pausa",
+                "Un caso de un equipo del que usted forma parte está en pausa, y lo pendiente espera con él. Vea cuál y hasta cuándo:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CLOSURE_PROPOSED,
+        display_name: "Tells supervisors that a closure waits for their word",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case is to be closed",
+                "Somebody proposes to close a case. Close it, or send it back with a reason:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Se propone cerrar un caso",
+                "Alguien propone cerrar un caso. Ciérrelo o devuélvalo con un motivo:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CLOSURE_RETURNED,
+        display_name: "Tells a case manager that a proposed closure came back",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case of yours is not closed yet",
+                "A supervisor sent the closure of a case of yours back. See why:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Un caso suyo todavía no se cierra",
+                "Un supervisor devolvió el cierre de un caso suyo. Vea el motivo:\n{{ portal }}\n",
             ),
         ],
     },

@@ -2,9 +2,10 @@
 use caseward_api::{
     access::v1::{RelationChanged, relation_changed::Basis},
     careplan::v1::{
-        AccountabilityMoved, CaseClosed, CaseEnrolled, CaseReturnedFromWaitlist,
-        CriticalItemRaised, HandoffDeclined, HandoffExpired, PlanActivated, TaskAssigned,
-        TaskOverdue, case::CloseReason,
+        AccountabilityMoved, CaseClosed, CaseEnrolled, CasePaused, CaseReturnedFromWaitlist,
+        ClosureProposed, ClosureReturned, CriticalItemRaised, HandoffDeclined, HandoffExpired,
+        Member, PlanActivated, PlanApproved, PlanReturned, PlanSubmitted, TaskAssigned,
+        TaskOffered, TaskOverdue, case::CloseReason,
     },
     notification::v1::{
         self as pb, Channel,
@@ -251,6 +252,122 @@ async fn whoever_becomes_accountable_is_told_and_so_is_whoever_was() {
             ["Your care team", "A change in your care team", "A change in your care team"],
             "the patient is told of each change"
         );
+    }
+}
+
+fn purposes(items: Vec<pb::InboxItem>) -> Vec<String> {
+    items.into_iter().map(|item| item.purpose).collect()
+}
+
+#[tokio::test]
+async fn what_nobody_else_looks_after_reaches_the_supervisors() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let expired = HandoffExpired {
+            case: case.clone(),
+            patient: patient.clone(),
+            from: "bob".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &case, expired).await;
+        let critical = |owner: &str, accountable: &str| CriticalItemRaised {
+            case: case.clone(),
+            patient: patient.clone(),
+            owner: owner.to_owned(),
+            accountable: accountable.to_owned(),
+            ..Default::default()
+        };
+        for (owner, accountable) in [("", ""), ("eva", ""), ("ida", "ida"), ("", "max")] {
+            tell(&suite, &case, critical(owner, accountable)).await;
+        }
+        for candidate_role in ["supervisor", ""] {
+            let offered = TaskOffered {
+                case: case.clone(),
+                patient: patient.clone(),
+                candidate_role: candidate_role.to_owned(),
+                ..Default::default()
+            };
+            tell(&suite, &case, offered).await;
+        }
+        let late =
+            TaskOverdue { case: case.clone(), patient: patient.clone(), ..Default::default() };
+        tell(&suite, &case, late).await;
+        let submitted =
+            PlanSubmitted { case: case.clone(), patient: patient.clone(), ..Default::default() };
+        tell(&suite, &case, submitted).await;
+        let closure = ClosureProposed {
+            case: case.clone(),
+            patient,
+            accountable: "bob".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &case, closure).await;
+        assert_eq!(
+            purposes(suite.shared().await),
+            [
+                "handoff-unanswered",
+                "critical-item-raised",
+                "task-offered",
+                "task-unclaimed",
+                "plan-submitted",
+                "closure-proposed"
+            ]
+        );
+        for (who, told) in [
+            ("bob", "handoff-expired"),
+            ("eva", "critical-item-raised"),
+            ("ida", "critical-item-raised"),
+            ("max", "critical-item-raised"),
+        ] {
+            let items = suite.inbox(&format!("{who}/case_manager")).await;
+            assert_eq!(purposes(items), [told], "{who}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_wrote_a_plan_hears_what_became_of_it_and_the_team_gets_a_copy() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        suite.teams.add("bob");
+        suite.teams.add("eva");
+        suite.teams.add("eva");
+        suite.teams.join(Member { display: "A friend".to_owned(), ..Default::default() });
+        suite.teams.join(Member {
+            person: "luz".to_owned(),
+            related_person: format!("{patient}/relatedPersons/{}", Uuid::now_v7()),
+            ..Default::default()
+        });
+        let plan = format!("{case}/carePlans/{}", Uuid::now_v7());
+        let (named, author) = (|| (case.clone(), patient.clone()), || "ida".to_owned());
+        let (case, patient) = named();
+        let returned = PlanReturned { case, patient, author: author(), ..Default::default() };
+        tell(&suite, &plan, returned).await;
+        let (case, patient) = named();
+        let approved = PlanApproved { case, patient, author: author(), ..Default::default() };
+        tell(&suite, &plan, approved).await;
+        let (case, patient) = named();
+        tell(&suite, &plan, PlanActivated { case, patient, ..Default::default() }).await;
+        let (case, patient) = named();
+        tell(&suite, &case.clone(), CasePaused { case, patient, ..Default::default() }).await;
+        let (case, patient) = named();
+        let accountable = "bob".to_owned();
+        let returned = ClosureReturned { case, patient, accountable, ..Default::default() };
+        tell(&suite, &plan, returned).await;
+        for (who, told) in [
+            ("ida", &["plan-returned", "plan-approved"][..]),
+            ("bob", &["plan-copy", "case-paused-team", "closure-returned"]),
+            ("eva", &["plan-copy", "case-paused-team"]),
+            ("luz", &[]),
+        ] {
+            let items = suite.inbox(&format!("{who}/case_manager")).await;
+            assert_eq!(purposes(items), told, "{who}");
+        }
+        let subjects: Vec<_> =
+            suite.smtp.mails().iter().map(|mail| mail.header("Subject").unwrap()).collect();
+        assert_eq!(subjects, ["Your plan is ready", "A pause in our work"]);
     }
 }
 

@@ -45,6 +45,65 @@ async fn an_inbox_is_its_owners_only() {
 }
 
 #[tokio::test]
+async fn supervisors_share_an_inbox_that_nobody_else_sees() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let supervisors = || Who::Role("supervisor".to_owned());
+        let sent = suite.told(supervisors(), &[]).await;
+        assert_eq!(sent.state(), State::Delivered);
+        assert_eq!(sent.recipient.unwrap().who, Some(supervisors()));
+        let [item] = &suite.shared().await[..] else { panic!("one item") };
+        assert!(item.name.starts_with("inboxes/supervisors/items/"));
+        assert!(suite.inbox("sue/supervisor").await.is_empty(), "it is in nobody's own");
+
+        let peek = || pb::ListInboxItemsRequest {
+            parent: "inboxes/supervisors".to_owned(),
+            ..Default::default()
+        };
+        let mark = pb::MarkReadRequest {
+            name: item.name.clone(),
+            etag: item.etag.clone(),
+            ..Default::default()
+        };
+        // Nor does whoever signs in under the name by which it is kept.
+        for other in [BOB, "role:supervisor/case_manager"] {
+            let peeked = suite.inboxes().list_inbox_items(suite.by(other, peek())).await;
+            assert_eq!(peeked.unwrap_err().code(), Code::NotFound, "{other}");
+            let marked = suite.inboxes().mark_read(suite.by(other, mark.clone())).await;
+            assert_eq!(marked.unwrap_err().code(), Code::NotFound, "{other}");
+        }
+        let own = pb::ListInboxItemsRequest { parent: "inboxes/me".to_owned(), ..peek() };
+        let own = suite.by("role:supervisor/case_manager", own);
+        let own = suite.inboxes().list_inbox_items(own).await;
+        assert_eq!(own.unwrap_err().code(), Code::NotFound);
+
+        let watch = pb::WatchInboxRequest {
+            name: "inboxes/supervisors".to_owned(),
+            resume_token: String::new(),
+        };
+        let watch = suite.by("sue/supervisor", watch);
+        let mut watch = suite.inboxes().watch_inbox(watch).await.unwrap().into_inner();
+        suite.send_with(supervisors(), &[], |message| message.purpose = purpose()).await;
+        suite.settle().await;
+        assert_eq!(next(&mut watch).await.sequence, 2);
+
+        let read = suite.by("sue/supervisor", mark);
+        assert!(suite.inboxes().mark_read(read).await.unwrap().into_inner().read_time.is_some());
+        assert_eq!(suite.get(&sent.name).await.state(), State::Read, "for all of them");
+
+        let message = pb::Message {
+            recipient: Some(pb::Recipient { who: Some(Who::Role("patient".to_owned())) }),
+            purpose: "hello".to_owned(),
+            template: suite.template("check-your-plan").await.name,
+            ..Default::default()
+        };
+        let ask = pb::SendMessageRequest { message: Some(message), ..Default::default() };
+        let refused = suite.messages().send_message(suite.by(crate::suite::ANA, ask)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "no other role has one");
+    }
+}
+
+#[tokio::test]
 async fn a_watch_goes_on_where_it_ended() {
     for database in databases().await {
         let suite = Suite::start(database).await;

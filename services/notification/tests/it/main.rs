@@ -6,4 +6,5 @@ mod events;
 mod inboxes;
 mod patients;
 mod suite;
+mod teams;
 mod templates;

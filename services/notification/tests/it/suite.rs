@@ -16,7 +16,7 @@ use caseward_testkit::{Answer, Database, Smtp};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tonic::Request;
 
-use crate::patients::Patients;
+use crate::{patients::Patients, teams::Teams};
 
 pub(crate) const ANA: &str = "ana/supervisor";
 pub(crate) const OPERATOR: &str = "ops/operator";
@@ -28,6 +28,7 @@ pub(crate) const START: &str = "2026-01-05T15:00:00Z";
 pub(crate) struct Suite {
     pub(crate) process: Process,
     pub(crate) patients: Patients,
+    pub(crate) teams: Teams,
     pub(crate) smtp: Smtp,
     pub(crate) database: Database,
     /// Where another service keeps the events it tells.
@@ -71,11 +72,13 @@ impl Suite {
         let mut process = Process::new(common).await.unwrap();
         let double = PatientServiceServer::new(patients.clone());
         process.serve(Service::new("patient", None).with(double)).unwrap();
-        process.serve(Service::new("care_plan", Some(others.clone()))).unwrap();
+        let teams = Teams::default();
+        process.bind("care_plan", teams.transport());
+        process.serve(Service::new("elsewhere", Some(others.clone()))).unwrap();
         let settings = layers.section(caseward_notification::NAME).unwrap();
         caseward_notification::start(settings, &mut process).await.unwrap();
         process.ready().unwrap();
-        Suite { process, patients, smtp, database, others, _folder: folder }
+        Suite { process, patients, teams, smtp, database, others, _folder: folder }
     }
 
     /// `ask` in the name of `subject/role`.
@@ -181,8 +184,17 @@ impl Suite {
 
     /// What is in the inbox of `who`, the oldest first.
     pub(crate) async fn inbox(&self, who: &str) -> Vec<pb::InboxItem> {
-        let ask =
-            pb::ListInboxItemsRequest { parent: "inboxes/me".to_owned(), ..Default::default() };
+        self.inbox_of("me", who).await
+    }
+
+    /// What supervisors find in the inbox that they share, the oldest first.
+    pub(crate) async fn shared(&self) -> Vec<pb::InboxItem> {
+        self.inbox_of("supervisors", ANA).await
+    }
+
+    async fn inbox_of(&self, inbox: &str, who: &str) -> Vec<pb::InboxItem> {
+        let parent = format!("inboxes/{inbox}");
+        let ask = pb::ListInboxItemsRequest { parent, ..Default::default() };
         let reply = self.inboxes().list_inbox_items(self.by(who, ask)).await.unwrap();
         reply.into_inner().items.into_iter().rev().collect()
     }
