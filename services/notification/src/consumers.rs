@@ -30,7 +30,7 @@ pub(crate) fn notices(patients: Patients, teams: Teams) -> Consumer {
 
 /// Drafts a message to each recipient. One event tells one person one thing once, however often it comes.
 async fn raise(event: Event, notice: Notice, tx: Tx) -> Result<()> {
-    see_to(&tx, &notice).await?;
+    see_to(&tx, &event, &notice).await?;
     for Told { key, recipients } in &notice.told {
         let Some(template) = shipped::in_use(&tx, key).await? else { continue };
         for recipient in recipients {
@@ -46,6 +46,7 @@ async fn raise(event: Event, notice: Notice, tx: Tx) -> Result<()> {
                     .or_else(|| message::PatientName::parse("", &notice.patient).ok()),
                 case_id: message::CaseName::parse("", &notice.case).ok(),
                 cause: event.id.to_string(),
+                about: event.aggregate.clone(),
                 event_key: Some(event_key),
                 ..drafted
             };
@@ -55,7 +56,7 @@ async fn raise(event: Event, notice: Notice, tx: Tx) -> Result<()> {
     Ok(())
 }
 
-async fn see_to(tx: &Tx, notice: &Notice) -> Result<()> {
+async fn see_to(tx: &Tx, event: &Event, notice: &Notice) -> Result<()> {
     let to_patient = || {
         Condition::any()
             .add(Column::Recipient.eq(&notice.patient))
@@ -65,9 +66,12 @@ async fn see_to(tx: &Tx, notice: &Notice) -> Result<()> {
         None => return Ok(()),
         Some(Waiting::Reconsider) => return message::look_again(tx, to_patient()).await,
         Some(Waiting::ParticipationEnded) => (to_patient(), "CONSENT_REVOKED"),
-        Some(Waiting::CaseEnded) => {
+        Some(Waiting::CaseEnded(why)) => {
             let case = message::CaseName::parse("case", &notice.case)?;
-            (Condition::all().add(Column::CaseId.eq(case)), "CASE_CLOSED")
+            (Condition::all().add(Column::CaseId.eq(case)), why)
+        }
+        Some(Waiting::PlanEnded(why)) => {
+            (Condition::all().add(Column::About.eq(&event.aggregate)), why)
         }
     };
     for row in message::waiting(tx, which).await? {

@@ -81,6 +81,8 @@ pub struct Model {
     pub suppression: i32,
     pub attempts: Json<Vec<Attempt>>,
     pub cause: String,
+    /// What the event is about that caused it, by name; empty where a caller sent it.
+    pub about: String,
     /// The event, the recipient and the template: one event tells one person one thing once.
     pub event_key: Option<String>,
     pub variables: Json<BTreeMap<String, String>>,
@@ -169,6 +171,7 @@ impl Model {
             suppression: 0,
             attempts: Json::default(),
             cause: ctx.subject().to_owned(),
+            about: String::new(),
             event_key: None,
             variables: Json::default(),
             due_at: now,

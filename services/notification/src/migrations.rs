@@ -2,13 +2,17 @@
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261123_000401_notification;
+mod m20261129_000402_about;
 
 pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut all = caseward_store::migrations::all();
-        all.push(Box::new(m20261123_000401_notification::Migration));
+        all.extend([
+            Box::new(m20261123_000401_notification::Migration) as Box<dyn MigrationTrait>,
+            Box::new(m20261129_000402_about::Migration),
+        ]);
         all
     }
 }

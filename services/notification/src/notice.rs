@@ -1,10 +1,11 @@
 //! What other services' events mean for whom: who is told what, and what need not be said any more.
 use caseward_api::{
     careplan::v1::{
-        self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CasePaused,
+        self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CaseMarkedInError, CasePaused,
         CaseReturnedFromWaitlist, ClosureProposed, ClosureReturned, CriticalItemRaised,
         HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated, PlanApproved,
-        PlanReturned, PlanSubmitted, TaskAssigned, TaskOffered, TaskOverdue, case::CloseReason,
+        PlanMarkedInError, PlanReturned, PlanRevoked, PlanSubmitted, TaskAssigned, TaskOffered,
+        TaskOverdue, case::CloseReason,
     },
     patient::v1::{
         CaregiverScopeRevoked, ConsentActivated, ConsentChanged, ConsentExpired, ConsentRevoked,
@@ -46,8 +47,10 @@ pub(crate) struct Told {
 /// What becomes of messages that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// Those about the case have lost their cause.
-    CaseEnded,
+    /// Those about the case have lost their cause, for this reason.
+    CaseEnded(&'static str),
+    /// Those about the plan that the event is about have.
+    PlanEnded(&'static str),
     /// Those to the patient and to those close to them have lost their cause.
     ParticipationEnded,
     /// Those to the patient and to those close to them may be forbidden now.
@@ -55,7 +58,7 @@ pub(crate) enum Waiting {
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 26] {
+pub(crate) fn subjects() -> [String; 29] {
     [
         CaseEnrolled::full_name(),
         CaseReturnedFromWaitlist::full_name(),
@@ -63,6 +66,7 @@ pub(crate) fn subjects() -> [String; 26] {
         ClosureProposed::full_name(),
         ClosureReturned::full_name(),
         CaseClosed::full_name(),
+        CaseMarkedInError::full_name(),
         AccountabilityMoved::full_name(),
         HandoffProposed::full_name(),
         HandoffDeclined::full_name(),
@@ -75,6 +79,8 @@ pub(crate) fn subjects() -> [String; 26] {
         PlanReturned::full_name(),
         PlanApproved::full_name(),
         PlanActivated::full_name(),
+        PlanRevoked::full_name(),
+        PlanMarkedInError::full_name(),
         ConsentActivated::full_name(),
         ConsentChanged::full_name(),
         ConsentExpired::full_name(),
@@ -139,6 +145,9 @@ fn of_case(event: &Event) -> Result<Option<Notice>> {
         Notice::about(patient, case).tell_staff(shipped::CLOSURE_RETURNED, accountable)
     } else if let Some(event) = event.decode()? {
         case_closed(event)
+    } else if let Some(event) = event.decode()? {
+        let CaseMarkedInError { case, patient, .. } = event;
+        Notice::about(patient, case).end(Waiting::CaseEnded(IN_ERROR))
     } else if let Some(event) = event.decode()? {
         accountability_moved(event)
     } else {
@@ -211,10 +220,19 @@ fn of_plan(event: &Event) -> Result<Option<Notice>> {
         Notice::about(patient, case)
             .tell_patient(shipped::PLAN_ACTIVATED)
             .tell_team(shipped::PLAN_COPY)
+    } else if let Some(event) = event.decode()? {
+        let PlanRevoked { case, patient, .. } = event;
+        Notice::about(patient, case).end(Waiting::PlanEnded("PLAN_REVOKED"))
+    } else if let Some(event) = event.decode()? {
+        let PlanMarkedInError { case, patient, .. } = event;
+        Notice::about(patient, case).end(Waiting::PlanEnded(IN_ERROR))
     } else {
         return Ok(None);
     }))
 }
+
+/// Why messages are withdrawn that are about what never was.
+const IN_ERROR: &str = "ENTERED_IN_ERROR";
 
 /// What happens to the record of a patient, and what a change in what they allow means for what waits.
 fn of_record(event: &Event) -> Result<Option<Notice>> {
@@ -267,7 +285,7 @@ fn accountability_moved(moved: AccountabilityMoved) -> Notice {
 }
 
 fn case_closed(cp::CaseClosed { case, patient, close_reason, .. }: cp::CaseClosed) -> Notice {
-    let notice = Notice::about(patient, case).end(Waiting::CaseEnded);
+    let notice = Notice::about(patient, case).end(Waiting::CaseEnded("CASE_CLOSED"));
     if close_reason == i32::from(CloseReason::Deceased) {
         return notice;
     }

@@ -2,10 +2,11 @@
 use caseward_api::{
     access::v1::{RelationChanged, relation_changed::Basis},
     careplan::v1::{
-        AccountabilityMoved, CaseClosed, CaseEnrolled, CasePaused, CaseReturnedFromWaitlist,
-        ClosureProposed, ClosureReturned, CriticalItemRaised, HandoffDeclined, HandoffExpired,
-        Member, PlanActivated, PlanApproved, PlanReturned, PlanSubmitted, TaskAssigned,
-        TaskOffered, TaskOverdue, case::CloseReason,
+        AccountabilityMoved, CaseClosed, CaseEnrolled, CaseMarkedInError, CasePaused,
+        CaseReturnedFromWaitlist, ClosureProposed, ClosureReturned, CriticalItemRaised,
+        HandoffDeclined, HandoffExpired, Member, PlanActivated, PlanApproved, PlanMarkedInError,
+        PlanReturned, PlanRevoked, PlanSubmitted, TaskAssigned, TaskOffered, TaskOverdue,
+        case::CloseReason,
     },
     notification::v1::{
         self as pb, Channel,
@@ -368,6 +369,61 @@ async fn whoever_wrote_a_plan_hears_what_became_of_it_and_the_team_gets_a_copy()
         let subjects: Vec<_> =
             suite.smtp.mails().iter().map(|mail| mail.header("Subject").unwrap()).collect();
         assert_eq!(subjects, ["Your plan is ready", "A pause in our work"]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_about_a_plan_or_a_case_that_never_was_is_not_sent() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let (patient, case) = (suite.patients.add(|_| {}), case());
+        let mut plans = vec![];
+        for _ in 0..4 {
+            let plan = format!("{case}/carePlans/{}", Uuid::now_v7());
+            let event = PlanActivated {
+                care_plan: plan.clone(),
+                case: case.clone(),
+                patient: patient.clone(),
+                ..Default::default()
+            };
+            tell(&suite, &plan, event).await;
+            plans.push(plan);
+        }
+        let about = async |case: String| {
+            let with = move |message: &mut pb::Message| {
+                message.purpose = "visit".to_owned();
+                message.case = case;
+            };
+            let to = Who::Patient(patient.clone());
+            suite.send_with(to, &[Channel::Email], with).await.name
+        };
+        let (sent, of_none) = (about(case.clone()).await, about(String::new()).await);
+        suite.settle().await;
+        let count = async |wanted: State| {
+            let all = suite.all().await;
+            all.iter().filter(|message| message.state() == wanted).count()
+        };
+        assert_eq!(count(State::Scheduled).await, 6, "it is night");
+
+        let care_plan = plans[0].clone();
+        let (of, whom) = (case.clone(), patient.clone());
+        let revoked = PlanRevoked { care_plan, case: of, patient: whom, revision: 2 };
+        tell(&suite, &plans[0], revoked).await;
+        assert_eq!(count(State::Cancelled).await, 1);
+        let care_plan = plans[1].clone();
+        let (of, whom) = (case.clone(), patient.clone());
+        let never = PlanMarkedInError { care_plan, case: of, patient: whom, revision: 2 };
+        tell(&suite, &plans[1], never).await;
+        assert_eq!(count(State::Cancelled).await, 2);
+        let (of, whom) = (case.clone(), patient.clone());
+        let never = CaseMarkedInError { case: of, patient: whom, revision: 2 };
+        tell(&suite, &case, never).await;
+        assert_eq!(count(State::Cancelled).await, 5);
+        assert_eq!(suite.get(&sent).await.state(), State::Cancelled);
+        suite.until("2026-01-06T14:00:00Z").await;
+        assert_eq!(suite.get(&of_none).await.state(), State::Sent);
+        assert_eq!(suite.smtp.mails().len(), 1, "what is about none of them keeps its time");
     }
 }
 
