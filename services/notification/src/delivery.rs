@@ -9,7 +9,7 @@ use caseward_api::notification::v1::{delivery_attempt::Outcome, message::Suppres
 use caseward_core::{Ctx, Error, Record, Result, Time};
 use caseward_events::Handler;
 use caseward_server::telemetry;
-use caseward_store::{Resource, Store, Tx, timer};
+use caseward_store::{Basis, Resource, Scope, Store, Tx, relation, timer};
 use sea_orm::entity::prelude::*;
 use tokio::sync::Notify;
 use tracing::{Instrument, Span, info, warn};
@@ -20,8 +20,8 @@ use crate::{
     inbox,
     judge::{self, Verdict},
     mail::{self, Letter, Mailer},
-    message::{self, Attempt, Column, Entity, Model, State},
-    recipient::Patients,
+    message::{self, Attempt, Column, Entity, Model, PatientName, Recipient, State},
+    recipient::{Patients, Person},
     settings::Settings,
     template,
 };
@@ -122,7 +122,7 @@ impl Delivery {
             return self.suppress(ctx, row, Suppression::TemplateNotApproved).await;
         };
         row.template = template.id;
-        let person = self.patients.person(ctx, &row.to()?).await?;
+        let person = self.person(&scope, &row).await?;
         let verdict =
             judge::judge(&scope, &self.settings, self.mailer.is_some(), &row, &template, &person)
                 .await?;
@@ -132,6 +132,9 @@ impl Delivery {
             return self.wait(ctx, row, due).await;
         }
         match verdict {
+            Verdict::Suppress(_) if person.unknown => {
+                self.suppress(ctx, row, Suppression::NoAddress).await
+            }
             Verdict::Suppress(why) => self.suppress(ctx, row, why).await,
             Verdict::Hold(until) => self.hold(ctx, row, until).await,
             Verdict::Wait(until) => self.wait(ctx, row, until).await,
@@ -160,6 +163,35 @@ impl Delivery {
                 }
             }
         }
+    }
+
+    /// What is known of the recipient. Whom an event tells by how they sign in, it tells because it is their work; whom
+    /// a caller names like that may be a patient, or close to one, and is judged by their own record then.
+    async fn person(&self, scope: &Scope, row: &Model) -> Result<Person> {
+        let (ctx, to) = (&scope.ctx, row.to()?);
+        if let Recipient::Subject(subject) = &to
+            && row.event_key.is_none()
+        {
+            let about = row.patient.map(|patient| patient.uuid());
+            if let Some(patient) = about {
+                let name = PatientName::from(patient).to_string();
+                if let Some(them) = self.patients.known_as(ctx, &name, subject).await? {
+                    return self.patients.person(ctx, &them).await;
+                }
+                let held = relation::between(scope, subject, patient).await?;
+                if held.iter().any(|one| one.basis == Basis::Team) {
+                    return self.patients.person(ctx, &to).await;
+                }
+            }
+            for patient in relation::cared_for(scope, subject).await? {
+                let name = PatientName::from(patient).to_string();
+                if let Some(them) = self.patients.known_as(ctx, &name, subject).await? {
+                    let person = self.patients.person(ctx, &them).await?;
+                    return Ok(Person { unknown: true, ..person });
+                }
+            }
+        }
+        self.patients.person(ctx, &to).await
     }
 
     /// Changes a waiting message in one transaction, and tells of it.

@@ -36,6 +36,9 @@ pub(crate) struct Person {
     pub(crate) consents: Option<Vec<Consent>>,
     /// Of a caregiver.
     pub(crate) scope: Option<CaregiverScope>,
+    /// Whether they were named without the patient they are or are close to. Whoever named them need not know of them,
+    /// and so not why they hear nothing.
+    pub(crate) unknown: bool,
 }
 
 /// How many merges of records are followed.
@@ -59,16 +62,7 @@ impl Patients {
         patient: &str,
         topic: Topic,
     ) -> Result<Vec<String>> {
-        let ask = ListRelatedPersonsRequest {
-            parent: patient.to_owned(),
-            page_size: 1000,
-            ..Default::default()
-        };
-        let found = match self.client(ctx)?.list_related_persons(ask).await {
-            Ok(reply) => reply.into_inner().related_persons,
-            Err(status) if status.code() == Code::NotFound => vec![],
-            Err(status) => return Err(status.into()),
-        };
+        let found = related(&mut self.client(ctx)?, patient).await?;
         let told = found.into_iter().filter(|person| {
             person.scope.as_ref().is_some_and(|scope| {
                 !scope.channels.is_empty()
@@ -77,6 +71,23 @@ impl Patients {
             })
         });
         Ok(told.map(|person| person.name).collect())
+    }
+
+    /// Who signs in as `subject`, where that is `patient` or somebody close to them.
+    pub(crate) async fn known_as(
+        &self,
+        ctx: &Ctx,
+        patient: &str,
+        subject: &str,
+    ) -> Result<Option<Recipient>> {
+        let mut client = self.client(ctx)?;
+        let Some(patient) = self.record(&mut client, patient).await? else { return Ok(None) };
+        if patient.subject == subject {
+            return Ok(Some(Recipient::Patient(patient.name)));
+        }
+        let mut related = related(&mut client, &patient.name).await?.into_iter();
+        let found = related.find(|person| person.subject == subject);
+        Ok(found.map(|person| Recipient::RelatedPerson(person.name)))
     }
 
     async fn patient(&self, ctx: &Ctx, name: &str) -> Result<Person> {
@@ -104,7 +115,7 @@ impl Patients {
             quiet,
             opted_out: preference.opted_out_channels,
             consents: Some(consents(&mut client, &name).await?),
-            scope: None,
+            ..Person::default()
         })
     }
 
@@ -135,6 +146,7 @@ impl Patients {
             opted_out: vec![],
             consents: Some(refused.collect()),
             scope: Some(scope.unwrap_or_default()),
+            unknown: false,
         })
     }
 
@@ -194,6 +206,19 @@ impl Person {
             scope.topics.contains(&topic.into()) && channel.is_in(&scope.channels)
         })
     }
+}
+
+async fn related(
+    client: &mut PatientServiceClient<Transport>,
+    patient: &str,
+) -> Result<Vec<pb::RelatedPerson>> {
+    let ask = ListRelatedPersonsRequest {
+        parent: patient.to_owned(),
+        page_size: 1000,
+        ..Default::default()
+    };
+    let found = known(client.list_related_persons(ask).await)?;
+    Ok(found.map(|reply| reply.related_persons).unwrap_or_default())
 }
 
 async fn consents(

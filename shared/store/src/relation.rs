@@ -203,6 +203,19 @@ pub async fn between(scope: &Scope, subject: &str, patient: Uuid) -> Result<Vec<
     Ok(held.limit(100).all(&scope.db).await?)
 }
 
+/// The patients whom `subject` is or cares for, or once did; themselves first.
+pub async fn cared_for(scope: &Scope, subject: &str) -> Result<Vec<Uuid>> {
+    let mut rows = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
+        .filter(Column::Subject.eq(subject))
+        .filter(Column::Basis.is_in([Basis::Patient, Basis::Caregiver]))
+        .limit(100)
+        .all(&scope.db)
+        .await?;
+    rows.sort_by_key(|row| (row.basis != Basis::Patient, row.source));
+    Ok(rows.into_iter().map(|row| row.patient).collect())
+}
+
 /// The relations of `subject` that hold now.
 fn held(ctx: &Ctx, subject: &str) -> Select<Entity> {
     let now = ctx.now();

@@ -1,7 +1,10 @@
 //! What may be told to whom over what: consent, choice, scope, language, quiet hours, caps.
 use caseward_api::{
+    access::v1::{RelationChanged, relation_changed::Basis},
     notification::v1::{
+        Channel,
         Channel::{Email, Inbox},
+        Message,
         message::{State, Suppression},
         recipient::Who,
     },
@@ -164,6 +167,86 @@ async fn nobody_is_disturbed_at_night() {
         suite.until("2026-01-06T13:00:00Z").await;
         assert_eq!(suite.get(&held.name).await.state(), State::Sent);
         assert_eq!(suite.smtp.mails().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_named_by_how_they_sign_in_is_judged_as_who_they_are() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let luz = RelatedPerson {
+            subject: "luz".to_owned(),
+            communications: vec![patient::Communication {
+                language: "es".to_owned(),
+                interpreter: false,
+            }],
+            ..Default::default()
+        };
+        let rosa = suite.patients.add(|known| {
+            known.patient.subject = "rosa".to_owned();
+            known.patient.telecoms = vec![email("rosa@example.org")];
+            known.preference.language = "es".to_owned();
+            known.preference.opted_out_channels = vec![patient::Channel::Inbox.into()];
+            let name = format!("{}/relatedPersons/{}", known.patient.name, Uuid::now_v7());
+            known.related.push(RelatedPerson { name, ..luz });
+        });
+        let send = async |subject: &str, about: &str, channels: &[Channel]| {
+            let with = |message: &mut Message| {
+                message.patient = about.to_owned();
+                message.purpose = format!("p-{}", Uuid::now_v7());
+            };
+            let sent = suite.send_with(Who::Subject(subject.to_owned()), channels, with).await;
+            suite.settle().await;
+            let message = suite.get(&sent.name).await;
+            (message.state(), message.suppression(), message.language)
+        };
+        let suppressed = |why| (State::Suppressed, why, String::new());
+        let delivered = (State::Delivered, Suppression::Unspecified, "en".to_owned());
+
+        // The patient wants nothing in the inbox, and what goes out is in their language.
+        assert_eq!(send("rosa", &rosa, &[]).await, suppressed(Suppression::OptedOut));
+        let mailed = send("rosa", &rosa, &[Email]).await;
+        assert_eq!(mailed, (State::Sent, Suppression::Unspecified, "es".to_owned()));
+        assert_eq!(suite.smtp.mails()[0].to, ["rosa@example.org"]);
+        // The daughter hears what she was granted, and nothing before.
+        assert_eq!(send("luz", &rosa, &[]).await, suppressed(Suppression::OutOfScope));
+        suite.patients.change(&rosa, |known| {
+            known.related[0].scope = Some(CaregiverScope {
+                topics: vec![Topic::Plan.into()],
+                channels: vec![patient::Channel::Inbox.into()],
+                ..Default::default()
+            });
+        });
+        let told = send("luz", &rosa, &[]).await;
+        assert_eq!(told, (State::Delivered, Suppression::Unspecified, "es".to_owned()));
+
+        // Whoever works on it is told as such, whatever they prefer as a patient; and where somebody is named without
+        // a word of the patient they are, the sender is not told what that patient prefers.
+        let other = suite.patients.add(|_| {});
+        let relate = async |subject: &str, patient: &str, basis: Basis| {
+            let related = RelationChanged {
+                subject: subject.to_owned(),
+                patient: patient.to_owned(),
+                basis: basis.into(),
+                revision: 1,
+                source: format!("{patient}/relatedPersons/{}", Uuid::now_v7()),
+                ..Default::default()
+            };
+            suite
+                .elsewhere(move |tx| {
+                    tx.emit("somebody", 1, &related);
+                    async { Ok(()) }
+                })
+                .await;
+            suite.settle().await;
+        };
+        assert_eq!(send("bob", &other, &[]).await, delivered);
+        assert_eq!(send("rosa", "", &[]).await, delivered, "nobody says yet who rosa is");
+        relate("rosa", &rosa, Basis::Self_).await;
+        assert_eq!(send("rosa", "", &[]).await, suppressed(Suppression::NoAddress));
+        assert_eq!(send("rosa", &other, &[]).await, suppressed(Suppression::NoAddress));
+        relate("rosa", &other, Basis::Team).await;
+        assert_eq!(send("rosa", &other, &[]).await, delivered);
     }
 }
 
