@@ -18,7 +18,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     delivery::{self, Confirmation},
     goal::{self, GoalId},
-    note, reference, timeline, transition,
+    note, recurrence, reference, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -388,14 +388,14 @@ impl Model {
 
 fn schedule(from: &Option<pb::Schedule>) -> Checked<Option<Json<Schedule>>> {
     let Some(from) = from else { return Ok(None) };
-    let period = data::period(&from.period)?;
-    if !from.recurrence.is_empty() && !from.recurrence.starts_with("FREQ=") {
-        return Err("recurrence wants an RRULE value that begins with FREQ=".to_owned());
-    }
+    let recurrence = match from.recurrence.as_str() {
+        "" => Ok(String::new()),
+        rule => recurrence::checked(rule).map_err(|why| format!("recurrence {why}")),
+    };
     Ok(Some(Json(Schedule {
-        period,
-        recurrence: check::text(&from.recurrence, 0..=500)?,
-        time_zone: check::text(&from.time_zone, 0..=64)?,
+        period: data::period(&from.period)?,
+        recurrence: recurrence?,
+        time_zone: check::time_zone(&from.time_zone).map_err(|why| format!("time_zone {why}"))?,
         text: check::text(&from.text, 0..=500)?,
     })))
 }

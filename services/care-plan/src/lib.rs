@@ -30,6 +30,7 @@ mod participation;
 mod plan_content;
 mod problem;
 mod questionnaire;
+mod recurrence;
 mod reference;
 mod score;
 mod sight;

@@ -36,7 +36,10 @@ impl Hours {
 
 fn clock(text: &str) -> Option<civil::Time> {
     let (hour, minute) = text.split_once(':')?;
-    civil::Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()
+    // `parse` takes a sign, too, and an offset is no time of day.
+    let digits =
+        |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()).flatten();
+    civil::Time::new(digits(hour)?, digits(minute)?, 0, 0).ok()
 }
 
 #[cfg(test)]
@@ -73,6 +76,8 @@ mod tests {
     #[test]
     fn a_zone_that_does_not_exist_has_no_hours() {
         assert!(Hours::parse("Mars/Olympus", "21:00", "08:00").is_none());
-        assert!(Hours::parse("Etc/UTC", "25:00", "08:00").is_none());
+        for time in ["25:00", "+5:00", "-5:00", "08:0x"] {
+            assert!(Hours::parse("Etc/UTC", time, "08:00").is_none(), "{time}");
+        }
     }
 }

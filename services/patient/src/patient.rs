@@ -176,7 +176,7 @@ impl Model {
             "communications" => {
                 self.communications = communications(path, &from.communications, bad)
             }
-            "time_zone" => bad.put(&mut self.time_zone, path, time_zone(&from.time_zone)),
+            "time_zone" => bad.put(&mut self.time_zone, path, check::time_zone(&from.time_zone)),
             "subject" => bad.put(&mut self.subject, path, check::optional(&from.subject, 200)),
             _ => bad.add("update_mask", format!("`{field}` cannot be set")),
         }
@@ -258,16 +258,6 @@ pub fn communications(
         let language = bad.take("language", check::code(&from.language, 2..=35))?;
         Some(Communication { language, interpreter: from.interpreter })
     }))
-}
-
-/// The spelling of an IANA name; whether such a zone exists is for whoever sends messages to know.
-pub fn time_zone(name: &str) -> Checked<String> {
-    let spelled = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
-    if spelled {
-        check::text(name, 0..=64)
-    } else {
-        Err("wants an IANA name such as `America/New_York`".to_owned())
-    }
 }
 
 pub async fn get(scope: &Scope, id: PatientId) -> Result<Model> {

@@ -119,7 +119,7 @@ impl Model {
                 }
                 "quiet_end" => bad.put(&mut self.quiet_end, path, time_of_day(&from.quiet_end)),
                 "time_zone" => {
-                    bad.put(&mut self.time_zone, path, patient::time_zone(&from.time_zone))
+                    bad.put(&mut self.time_zone, path, check::time_zone(&from.time_zone))
                 }
                 "what_matters" => {
                     bad.put(&mut self.what_matters, path, check::text(&from.what_matters, 0..=4000))
@@ -136,8 +136,12 @@ impl Model {
 
 /// `HH:MM`, or nothing.
 fn time_of_day(text: &str) -> Checked<String> {
-    let within =
-        |part: &str, most: u32| part.len() == 2 && part.parse::<u32>().is_ok_and(|n| n <= most);
+    let within = |part: &str, most: u32| {
+        part.len() == 2
+            // `parse` takes a sign, too.
+            && part.bytes().all(|b| b.is_ascii_digit())
+            && part.parse::<u32>().is_ok_and(|n| n <= most)
+    };
     let right =
         text.split_once(':').is_some_and(|(hour, minute)| within(hour, 23) && within(minute, 59));
     if text.is_empty() || right { Ok(text.to_owned()) } else { Err("wants `HH:MM`".to_owned()) }

@@ -145,7 +145,7 @@ impl Model {
                         patient::communications(path, &from.communications, &mut bad);
                 }
                 "time_zone" => {
-                    bad.put(&mut self.time_zone, path, patient::time_zone(&from.time_zone))
+                    bad.put(&mut self.time_zone, path, check::time_zone(&from.time_zone))
                 }
                 "subject" => bad.put(&mut self.subject, path, check::optional(&from.subject, 200)),
                 "period" => bad.put(&mut self.period, path, data::period(&from.period).map(Json)),

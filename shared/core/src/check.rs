@@ -135,6 +135,16 @@ pub fn moment(value: &Option<prost_types::Timestamp>) -> Checked<Option<Time>> {
     value.as_ref().map(|_| timestamp(value)).transpose()
 }
 
+/// A zone of the IANA database, by its name there; empty where none is named.
+pub fn time_zone(name: &str) -> Checked<String> {
+    if name.is_empty() {
+        return Ok(String::new());
+    }
+    let zone = jiff::tz::TimeZone::get(name).ok().filter(|zone| !zone.is_unknown());
+    let known = zone.as_ref().and_then(|zone| zone.iana_name()).map(str::to_owned);
+    known.ok_or_else(|| "wants an IANA name such as `America/New_York`".to_owned())
+}
+
 /// A date that exists.
 pub fn date(year: i32, month: i32, day: i32) -> Checked<Date> {
     let month = u8::try_from(month)

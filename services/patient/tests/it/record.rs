@@ -88,7 +88,7 @@ async fn a_patient_is_changed_as_last_seen_and_a_bad_one_is_told_all_that_is_wro
         assert_eq!(code(ana.update_patient(request).await), Code::Aborted);
         let bad = pb::Patient {
             gender: 99,
-            time_zone: "half past nine".to_owned(),
+            time_zone: "Mars/Olympus".to_owned(),
             communications: vec![pb::Communication::default()],
             ..Default::default()
         };
@@ -186,8 +186,18 @@ async fn every_patient_has_one_preference_which_they_may_write_themselves() {
         };
         assert_eq!(fields(ana.update_preference(update(&row)).await), ["preference.quiet_end"]);
         row.quiet_end = "07:30".to_owned();
+        row.time_zone = "america/new_york".to_owned();
         let first = ana.update_preference(update(&row)).await.unwrap().into_inner();
         assert_eq!(first.what_matters, "to be at home");
+        assert_eq!(first.time_zone, "America/New_York", "as the database of zones spells it");
+        for offset in ["+7:30", "-7:30", "7:+30"] {
+            let bad = pb::Preference { quiet_end: offset.to_owned(), ..first.clone() };
+            assert_eq!(fields(ana.update_preference(update(&bad)).await), ["preference.quiet_end"]);
+        }
+        for unknown in ["Mars/Olympus", "+05:00", "Etc/Unknown", "half past nine"] {
+            let bad = pb::Preference { time_zone: unknown.to_owned(), ..first.clone() };
+            assert_eq!(fields(ana.update_preference(update(&bad)).await), ["preference.time_zone"]);
+        }
         assert_eq!(code(ana.update_preference(update(&row)).await), Code::Aborted);
         assert_eq!(ana.get_preference(request.clone()).await.unwrap().into_inner(), first);
 
