@@ -82,8 +82,13 @@ fn invite(address: std::net::SocketAddr, token: &str, case: &str) {
     println!(
         "    -d '{{\"name\":\"{case}\"}}' http://{address}/caseward.careplan.v1.CaseService/GetCase\n"
     );
-    println!("  # a stream: what happens to the case from now on, one JSON line each");
-    println!("  curl -N -H \"authorization: Bearer $TOKEN\" http://{address}/v1/{case}:watch");
+    let id = case.trim_start_matches("cases/");
+    println!(
+        "  # a stream: all that happened to the case and what happens from now on, one JSON line each"
+    );
+    println!(
+        "  curl -N -H \"authorization: Bearer $TOKEN\" 'http://{address}/v1/{case}:watch?resumeToken={id}.0'"
+    );
 }
 
 /// The people of the story, and what they do.
@@ -367,6 +372,7 @@ impl Story {
             }
             let to = &message["recipient"];
             let whom = match (text(to, "patient"), text(to, "relatedPerson"), text(to, "subject")) {
+                ("", "", "") => "the supervisors".to_owned(),
                 ("", "", subject) => capital(subject),
                 ("", ..) => "Luz".to_owned(),
                 _ => "Rosa".to_owned(),
