@@ -411,14 +411,13 @@ pub async fn get(scope: &Scope, (case, plan, id): ActivityName) -> Result<Model>
 pub async fn list(
     scope: &Scope,
     plan: care_plan::CarePlanName,
-    states: &[i32],
+    states: Vec<State>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     let plan = care_plan::get(scope, plan).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::PlanId.eq(plan.id));
     if !states.is_empty() {
-        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+        select = select.filter(Column::State.is_in(states));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -475,7 +474,7 @@ pub async fn update(
     let case = case::open(&tx, name.0).await?;
     care_plan::writable(&tx, (name.0, name.1)).await?;
     let mut row = before.clone();
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     row.take(&fields, &from)?;
     known_goals(&tx, &row).await?;
     if row == before {

@@ -239,18 +239,17 @@ pub async fn get(scope: &Scope, (case, id): AssessmentName) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     case: CaseId,
-    req: &pb::ListAssessmentsRequest,
+    form: Option<FormId>,
+    states: Vec<State>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     case::get(scope, case).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::CaseId.eq(case));
-    if !req.questionnaire.is_empty() {
-        let form = FormId::parse("questionnaire", &req.questionnaire)?;
+    if let Some(form) = form {
         select = select.filter(Column::FormId.eq(form));
     }
-    if !req.states.is_empty() {
-        let states = req.states.iter().map(|state| State::known(*state));
-        select = select.filter(Column::State.is_in(states.collect::<Result<Vec<_>>>()?));
+    if !states.is_empty() {
+        select = select.filter(Column::State.is_in(states));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -346,7 +345,7 @@ pub fn names(row: &Model) -> (String, String, String) {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         match Wire::try_from(number) {
             Ok(Wire::Scheduled) => Ok(State::Scheduled),
             Ok(Wire::InProgress) => Ok(State::InProgress),

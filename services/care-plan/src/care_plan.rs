@@ -306,14 +306,13 @@ pub async fn get(scope: &Scope, (case, id): CarePlanName) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     case: CaseId,
-    states: &[i32],
+    states: Vec<State>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     case::get(scope, case).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::CaseId.eq(case));
     if !states.is_empty() {
-        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+        select = select.filter(Column::State.is_in(states));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -426,7 +425,7 @@ pub async fn update(
     caseward_store::expect(before.name(), before.revision, &from.etag)?;
     let case = case::open(&tx, name.0).await?;
     let mut row = before.clone();
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     row.take(&fields, &from)?;
     problem::all_of(&tx, row.case_id, "care_plan.problems", &row.problems.0).await?;
     if row == before {

@@ -369,33 +369,36 @@ pub async fn of_step(scope: &Scope, id: CaseId, puts_right: bool) -> Result<Mode
     if puts_right { get(scope, id).await } else { open(scope, id).await }
 }
 
-pub async fn list(
-    scope: &Scope,
-    req: &pb::ListCasesRequest,
-    page: &Page,
-) -> Result<(Vec<Model>, String)> {
+/// The cases that a caller asks for.
+pub fn asked(scope: &Scope, req: &pb::ListCasesRequest) -> Result<Select<Entity>> {
+    let (patient, states, accountable, identifier) = check::all((
+        check::name::<PatientId>("patient", &req.patient),
+        check::choices("states", &req.states, State::known),
+        check::wanted("accountable", &req.accountable, check::SUBJECT),
+        check::identifier("identifier", &req.identifier),
+    ))?;
     let mut select = readable(scope);
-    if !req.patient.is_empty() {
-        let patient: PatientId = Name::parse("patient", &req.patient)?;
+    if let Some(patient) = patient {
         select = select.filter(Column::Patient.eq(patient));
     }
-    if !req.states.is_empty() {
-        let wanted =
-            req.states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+    if !states.is_empty() {
+        select = select.filter(Column::State.is_in(states));
     }
-    if !req.accountable.is_empty() {
-        select = select.filter(Column::Accountable.eq(&req.accountable));
+    if let Some(accountable) = accountable {
+        select = select.filter(Column::Accountable.eq(accountable));
     }
-    if !req.identifier.is_empty() {
-        let (system, value) = req
-            .identifier
-            .split_once('|')
-            .ok_or_else(|| Error::invalid("identifier", "wants `{system}|{value}`"))?;
-        select = select.filter(
-            Column::Id.in_subquery(identifier::holder(&scope.ctx, IDENTIFIED, system, value)),
-        );
+    if let Some(one) = identifier {
+        let holder = identifier::holder(&scope.ctx, IDENTIFIED, one);
+        select = select.filter(Column::Id.in_subquery(holder));
     }
+    Ok(select)
+}
+
+pub async fn list(
+    scope: &Scope,
+    select: Select<Entity>,
+    page: &Page,
+) -> Result<(Vec<Model>, String)> {
     let (rows, next) = caseward_store::page(scope, select, page).await?;
     let sights = relation::sights(scope, rows.iter().map(|row| row.patient.uuid())).await?;
     // Whoever stopped being related in between sees nothing.
@@ -426,7 +429,7 @@ pub async fn update(tx: Tx, id: CaseId, from: pb::Case, mask: FieldMask) -> Resu
     let before = open(&tx, id).await?;
     caseward_store::expect(id, before.revision, &from.etag)?;
     let mut row = before.clone();
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     row.take(&fields, &from, tx.ctx.now())?;
     if row == before {
         return Ok(before);

@@ -26,6 +26,9 @@ pub type FormId = Id<Form>;
 /// The kind of a form's identifiers.
 const IDENTIFIED: &str = "questionnaire";
 
+/// How long the url of a form is, at most.
+pub const URL: usize = 2000;
+
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "questionnaire")]
 pub struct Model {
@@ -168,8 +171,7 @@ impl Model {
             updated_at: ctx.now(),
             revision: 1,
         };
-        for (slot, key, longest) in
-            [(&mut row.url, "url", 2000), (&mut row.version, "version", 100)]
+        for (slot, key, longest) in [(&mut row.url, "url", URL), (&mut row.version, "version", 100)]
         {
             let path = format!("questionnaire.json.{key}");
             match said(key) {
@@ -202,24 +204,21 @@ pub async fn get(scope: &Scope, id: FormId) -> Result<Model> {
 
 pub async fn list(
     scope: &Scope,
-    req: &pb::ListQuestionnairesRequest,
+    url: Option<String>,
+    states: Vec<State>,
+    identifier: Option<Identifier>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
-    if !req.url.is_empty() {
-        select = select.filter(Column::Url.eq(&req.url));
+    if let Some(url) = url {
+        select = select.filter(Column::Url.eq(url));
     }
-    if !req.states.is_empty() {
-        let states = req.states.iter().map(|state| State::known(*state));
-        select = select.filter(Column::State.is_in(states.collect::<Result<Vec<_>>>()?));
+    if !states.is_empty() {
+        select = select.filter(Column::State.is_in(states));
     }
-    if !req.identifier.is_empty() {
-        let (system, value) = req
-            .identifier
-            .split_once('|')
-            .ok_or_else(|| Error::invalid("identifier", "wants `{system}|{value}`"))?;
-        let one = [Identifier { system: system.to_owned(), value: value.to_owned() }];
-        select = select.filter(Column::Id.is_in(identifier::find(scope, IDENTIFIED, &one).await?));
+    if let Some(one) = identifier {
+        select =
+            select.filter(Column::Id.is_in(identifier::find(scope, IDENTIFIED, &[one]).await?));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -349,7 +348,7 @@ pub async fn provide(store: &Store, ctx: &Ctx) -> Result<()> {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         match Wire::try_from(number) {
             Ok(Wire::Active) => Ok(State::Active),
             Ok(Wire::Retired) => Ok(State::Retired),

@@ -445,14 +445,13 @@ pub async fn get(scope: &Scope, (case, plan, id): GoalName) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     plan: care_plan::CarePlanName,
-    states: &[i32],
+    states: Vec<State>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     let plan = care_plan::get(scope, plan).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::PlanId.eq(plan.id));
     if !states.is_empty() {
-        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+        select = select.filter(Column::State.is_in(states));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -489,7 +488,7 @@ pub async fn update(tx: Tx, name: GoalName, from: pb::Goal, mask: FieldMask) -> 
     let case = case::open(&tx, name.0).await?;
     care_plan::writable(&tx, (name.0, name.1)).await?;
     let mut row = before.clone();
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     row.take(&fields, &from)?;
     problem::all_of(&tx, row.case_id, "goal.problems", &row.problems.0).await?;
     if row == before {

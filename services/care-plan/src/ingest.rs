@@ -210,9 +210,7 @@ pub async fn questionnaires(
     let mut outcomes = Vec::with_capacity(all.len());
     for from in &all {
         outcomes.push(match form::load(&tx, from).await {
-            Ok((action, id)) => {
-                IngestOutcome { action: action.into(), name: id.to_string(), violations: vec![] }
-            }
+            Ok((action, id)) => data::taken(action, id),
             Err(Error::Invalid(violations)) => data::refused(violations),
             Err(other) => return Err(other),
         });

@@ -73,8 +73,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
     let patients =
         consumers::Patients { peer: process.peer("patient"), identity: process.identity() };
     let relations = grpc::relation::Relations { store: store.clone() };
-    let patients = process.peer("patient");
-    let plans = grpc::care_plan::CarePlans { store: store.clone(), patients };
+    let plans =
+        grpc::care_plan::CarePlans { store: store.clone(), patients: process.peer("patient") };
     let tasks = grpc::task::Tasks { store: store.clone() };
     let ingest = grpc::ingest::Ingest { store: store.clone() };
     let notes = grpc::note::Notes { store: store.clone() };

@@ -298,18 +298,17 @@ pub async fn get(scope: &Scope, (case, id): NoteName) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     case: CaseId,
-    class: i32,
-    states: &[i32],
+    class: Option<pb::note::Class>,
+    states: Vec<State>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     case::get(scope, case).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::CaseId.eq(case));
-    if class != 0 {
-        select = select.filter(Column::Class.eq(class));
+    if let Some(class) = class {
+        select = select.filter(Column::Class.eq(i32::from(class)));
     }
     if !states.is_empty() {
-        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+        select = select.filter(Column::State.is_in(states));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -357,7 +356,7 @@ pub async fn update(tx: Tx, name: NoteName, from: pb::Note, mask: FieldMask) -> 
     }
     own(&tx, &before)?;
     let mut row = before.clone();
-    row.take(&check::masked(&mask, &WRITABLE), &from, tx.ctx.now())?;
+    row.take(&check::masked(&mask, &WRITABLE)?, &from, tx.ctx.now())?;
     known_goals(&tx, &row).await?;
     if row == before {
         return Ok(before);
@@ -480,7 +479,7 @@ fn names(row: &Model) -> (String, String, String) {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         match Wire::try_from(number) {
             Ok(Wire::Draft) => Ok(State::Draft),
             Ok(Wire::Signed) => Ok(State::Signed),

@@ -240,19 +240,15 @@ pub async fn get(scope: &Scope, (case, id): ProblemName) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     case: CaseId,
-    states: &[i32],
+    states: Vec<State>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     case::get(scope, case).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::CaseId.eq(case));
     if !states.is_empty() {
-        select = select.filter(Column::State.is_in(wanted(states)?));
+        select = select.filter(Column::State.is_in(states));
     }
     caseward_store::page(scope, select, page).await
-}
-
-fn wanted(states: &[i32]) -> Result<Vec<State>> {
-    states.iter().map(|state| State::known(*state)).collect()
 }
 
 /// Refuses `problems` that are not of `case`.
@@ -306,7 +302,7 @@ pub async fn update(
     caseward_store::expect(before.name(), before.revision, &from.etag)?;
     let case = case::open(&tx, name.0).await?;
     let mut row = before.clone();
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     row.take(&fields, &from)?;
     if row == before {
         return Ok(before);

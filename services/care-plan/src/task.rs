@@ -363,17 +363,16 @@ pub async fn get(scope: &Scope, (case, id): TaskName) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     case: CaseId,
-    states: &[i32],
-    owner: &str,
+    states: Vec<State>,
+    owner: Option<String>,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     case::get(scope, case).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::CaseId.eq(case));
     if !states.is_empty() {
-        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+        select = select.filter(Column::State.is_in(states));
     }
-    if !owner.is_empty() {
+    if let Some(owner) = owner {
         select = select.filter(Column::Owner.eq(owner));
     }
     caseward_store::page(scope, select, page).await
@@ -463,7 +462,7 @@ pub async fn update(tx: Tx, name: TaskName, from: pb::Task, mask: FieldMask) -> 
         return Err(Error::precondition("TASK_ENDED", why));
     }
     let mut row = before.clone();
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     row.take(&fields, &from)?;
     if row == before {
         return Ok(before);
@@ -769,7 +768,7 @@ fn names(row: &Model) -> (String, String, String) {
 
 impl State {
     /// The state that a list asks for.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         let state = match Wire::try_from(number) {
             Ok(Wire::Draft) => State::Draft,
             Ok(Wire::Requested) => State::Requested,

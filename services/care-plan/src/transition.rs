@@ -9,6 +9,17 @@ use crate::{
     sight,
 };
 
+/// The resource whose transitions are asked for: the case of the request, one below it, or none in particular.
+pub fn asked(req: &pb::ListTransitionsRequest) -> Result<&str> {
+    let below = req.resource.strip_prefix(&req.parent);
+    if req.resource.is_empty()
+        || below.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
+    {
+        return Ok(&req.resource);
+    }
+    Err(Error::invalid("resource", "wants the case or a resource below it"))
+}
+
 /// One page of the transitions of a case; of one resource of it where `resource` names one.
 pub async fn list(
     scope: &Scope,
@@ -17,10 +28,6 @@ pub async fn list(
     page: &Page,
 ) -> Result<(Vec<pb::Transition>, String)> {
     let root = case::get(scope, case).await?;
-    let below = format!("{case}/");
-    if !resource.is_empty() && resource != case.to_string() && !resource.starts_with(&below) {
-        return Err(Error::invalid("resource", "wants the case or a resource below it"));
-    }
     let mut rows =
         transition::below(scope, case.uuid(), resource, page.after_id(), page.limit()).await?;
     let next = page.close(&mut rows, |row| row.id.as_bytes().to_vec());

@@ -1,6 +1,6 @@
 //! The worklist: what one person has to do across all their cases, the most urgent first.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Error, Page, Result, Time, check};
+use caseward_core::{Ctx, Error, Page, Result, Time, check};
 use caseward_store::{Resource, Scope, relation};
 use sea_orm::{
     Condition, Order, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait,
@@ -14,23 +14,21 @@ use crate::{
 /// Where a task without a due time stands: after every one that has one.
 const NEVER: i64 = i64::MAX;
 
-/// The open tasks of one person, highest risk first, then soonest due, then oldest.
-pub async fn list(
-    scope: &Scope,
-    req: &pb::ListWorklistRequest,
-    page: &Page,
-) -> Result<pb::ListWorklistResponse> {
-    let ctx = &scope.ctx;
+/// The open tasks that a caller asks for.
+pub fn asked(ctx: &Ctx, req: &pb::ListWorklistRequest) -> Result<Select<task::Entity>> {
     let owner = match req.owner.as_str() {
-        "" | "me" => ctx.subject(),
-        other if other == ctx.subject() || ctx.may("cases.supervise") => other,
+        "" | "me" => Ok(ctx.subject()),
+        other if other == ctx.subject() || ctx.may("cases.supervise") => {
+            check::wanted("owner", other, check::SUBJECT).map(|_| other)
+        }
         _ => {
-            return Err(Error::invalid(
-                "owner",
-                "is somebody else; only a supervisor sees another's worklist",
-            ));
+            let why = "is somebody else; only a supervisor sees another's worklist";
+            Err(Error::invalid("owner", why))
         }
     };
+    let due_before =
+        check::moment(&req.due_before).map_err(|why| Error::invalid("due_before", why));
+    let (owner, due_before) = check::all((owner, due_before))?;
     let mut whose = Condition::any().add(task::Column::Owner.eq(owner));
     if req.include_pool {
         // Which roles another has is not known here.
@@ -53,11 +51,19 @@ pub async fn list(
         let now = Expr::col((task::Entity, task::Column::StoppedAt)).if_null(ctx.now());
         select = select.filter(Expr::col((task::Entity, task::Column::DueAt)).lt(now));
     }
-    if let Some(before) =
-        check::moment(&req.due_before).map_err(|why| Error::invalid("due_before", why))?
-    {
+    if let Some(before) = due_before {
         select = select.filter(task::Column::DueAt.lt(before));
     }
+    Ok(select)
+}
+
+/// One page of open tasks, highest risk first, then soonest due, then oldest.
+pub async fn list(
+    scope: &Scope,
+    mut select: Select<task::Entity>,
+    page: &Page,
+) -> Result<pb::ListWorklistResponse> {
+    let ctx = &scope.ctx;
     let due = || Expr::col((task::Entity, task::Column::DueAt)).if_null(NEVER);
     let risk = || Expr::col((case::Entity, case::Column::RiskRank));
     if let Some((rank, at, id)) = page.after().and_then(unkey) {

@@ -4,12 +4,16 @@ mod progress;
 mod sink;
 mod table;
 
-use std::{net::Ipv4Addr, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use caseward::Suite;
 use caseward_fhir::{Failure, Reading, Report};
-use caseward_server::{Transport, settings::Layers};
+use caseward_server::{
+    Transport,
+    settings::{Common, Layers},
+    tls::Connector,
+};
 use clap::{Args as Arguments, Subcommand};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -32,6 +36,10 @@ pub struct Args {
     /// The server that the files come from, where its ids are plain words that another source may use too.
     #[arg(long, global = true, default_value = "", value_name = "NAME")]
     source: String,
+    /// The suite to import into, such as `http://127.0.0.1:8080`. Where not given: the one that answers where a suite of
+    /// these settings listens, or the data folder where nothing does.
+    #[arg(long, global = true, value_name = "URL")]
+    to: Option<String>,
     /// A token that may import. Where not given, the local issuer mints one.
     #[arg(long, global = true)]
     token: Option<String>,
@@ -58,13 +66,17 @@ enum Format {
 
 /// Imports, prints the report, and fails where anything was not taken.
 pub async fn run(layers: &Layers, args: Args) -> anyhow::Result<()> {
-    let Args { format, json, source, token } = args;
-    let bearer = Bearer::new(token, &layers.common()?)?;
+    let Args { format, json, source, to, token } = args;
+    let common = layers.common()?;
+    let bearer = Bearer::new(token, &common)?;
     let progress = Progress::new(json);
     let mut report = Report::default();
-    let suite = match running(layers).await? {
-        Some(address) => {
-            let door = Transport::remote(address);
+    let found = match to {
+        Some(to) => Some(named(&common, &to)?),
+        None => running(layers).await?.map(Transport::remote),
+    };
+    let suite = match found {
+        Some(door) => {
             let mut services = Services::new(|_| door.clone(), bearer, progress);
             load(format, &source, &mut services, &mut report).await;
             None
@@ -104,7 +116,18 @@ pub async fn fhir_into(
     Ok(report)
 }
 
-/// Where a suite answers, if one does at the address that it would listen on.
+/// The suite that the command names. Nothing else is looked for where it does not answer.
+fn named(common: &Common, to: &str) -> anyhow::Result<Transport> {
+    let origin = common.origin("--to", to)?;
+    let connector = match origin.scheme_str() {
+        Some("https") => Some(Arc::new(Connector::load(common.tls.peers.clone())?)),
+        _ => None,
+    };
+    Transport::replicas(&[origin], connector.as_ref())
+}
+
+/// Where a suite answers, if one does at the address that it would listen on. Only where nothing listens there is none: what
+/// is slow, or ill, may have the data folder open.
 async fn running(layers: &Layers) -> anyhow::Result<Option<Uri>> {
     let caseward_gateway::Settings { listen, .. } = layers.section(caseward_gateway::NAME)?;
     let mut address: SocketAddr = listen.parse().context("gateway.listen")?;
@@ -124,8 +147,16 @@ async fn running(layers: &Layers) -> anyhow::Result<Option<Uri>> {
             bail!("what answers at {address} is no suite in good health: {}", answer.status())
         }
         Err(_) => bail!("what listens at {address} does not answer"),
-        Ok(Err(_)) => Ok(None),
+        Ok(Err(error)) if is_refused(&error) => Ok(None),
+        Ok(Err(_)) => bail!("what listens at {address} is no suite that can be asked"),
     }
+}
+
+/// Whether nothing listens where the call went.
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// Loads all that is named. What ends it early is a failure of the report too, which is true up to there.

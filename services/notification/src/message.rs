@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use caseward_api::notification::v1 as pb;
 use caseward_core::{
-    Ctx, Error, Id, Kind, Name, Page, Reach, Result, Time, Violations, check, data::Json,
+    Ctx, Error, Id, Kind, Name, Reach, Result, Time, Violations, check, data::Json,
 };
 use caseward_store::{
     Resource, Scope, Transition, Tx,
@@ -241,30 +241,24 @@ pub async fn get(scope: &Scope, id: MessageId) -> Result<Model> {
     caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
 }
 
-pub async fn list(
-    scope: &Scope,
-    ask: &pb::ListMessagesRequest,
-    page: &Page,
-) -> Result<(Vec<Model>, String)> {
-    let mut select = Entity::of(&scope.ctx);
-    if !ask.patient.is_empty() {
-        let patient: Id<Patient> = Name::parse("patient", &ask.patient)?;
+/// The messages that a caller asks for.
+pub fn asked(ctx: &Ctx, ask: &pb::ListMessagesRequest) -> Result<Select<Entity>> {
+    let (patient, case, states) = check::all((
+        check::name::<Id<Patient>>("patient", &ask.patient),
+        check::name::<Id<Case>>("case", &ask.case),
+        check::choices("states", &ask.states, check::known::<pb::message::State>),
+    ))?;
+    let mut select = Entity::of(ctx);
+    if let Some(patient) = patient {
         select = select.filter(Column::Patient.eq(patient));
     }
-    if !ask.case.is_empty() {
-        let case: Id<Case> = Name::parse("case", &ask.case)?;
+    if let Some(case) = case {
         select = select.filter(Column::CaseId.eq(case));
     }
-    if !ask.states.is_empty() {
-        let mut states = Vec::with_capacity(ask.states.len());
-        for state in &ask.states {
-            let state = check::known::<pb::message::State>(*state);
-            let state = state.map_err(|why| Error::invalid("states", why))?;
-            states.extend(State::of(state));
-        }
-        select = select.filter(Column::State.is_in(states));
+    if !states.is_empty() {
+        select = select.filter(Column::State.is_in(states.into_iter().filter_map(State::of)));
     }
-    caseward_store::page(scope, select, page).await
+    Ok(select)
 }
 
 /// Drafts what a caller wants to tell somebody.

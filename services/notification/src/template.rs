@@ -2,7 +2,7 @@
 
 use caseward_api::notification::v1 as pb;
 use caseward_core::{
-    Ctx, Error, Id, Kind, Page, Result, Time, Violations,
+    Ctx, Error, Id, Kind, Result, Time, Violations,
     check::{self, Checked},
     data::Json,
 };
@@ -253,25 +253,25 @@ pub async fn get(scope: &Scope, id: TemplateId) -> Result<Model> {
     caseward_store::get(scope, Entity::of(&scope.ctx).filter(Column::Id.eq(id)), id).await
 }
 
-pub async fn list(
-    scope: &Scope,
-    key: &str,
-    states: &[i32],
-    page: &Page,
-) -> Result<(Vec<Model>, String)> {
-    let mut select = Entity::of(&scope.ctx);
-    if !key.is_empty() {
+/// The templates that a caller asks for.
+pub fn asked(ctx: &Ctx, ask: &pb::ListTemplatesRequest) -> Result<Select<Entity>> {
+    let wanted = match ask.key.as_str() {
+        "" => Ok(None),
+        wanted => key(wanted).map(Some).map_err(|why| Error::invalid("key", why)),
+    };
+    let states = check::choices("states", &ask.states, |state| {
+        check::known::<pb::template::State>(state).map(State::try_from)
+    });
+    let (wanted, states) = check::all((wanted, states))?;
+    let mut select = Entity::of(ctx);
+    if let Some(key) = wanted {
         select = select.filter(Column::Key.eq(key));
     }
     if !states.is_empty() {
-        let mut wanted = Vec::with_capacity(states.len());
-        for state in states {
-            let known = check::known::<pb::template::State>(*state);
-            wanted.push(State::try_from(known.map_err(|why| Error::invalid("states", why))?)?);
-        }
-        select = select.filter(Column::State.is_in(wanted));
+        let states = states.into_iter().collect::<Result<Vec<State>>>()?;
+        select = select.filter(Column::State.is_in(states));
     }
-    caseward_store::page(scope, select, page).await
+    Ok(select)
 }
 
 /// The version of `key` that is in use.
@@ -308,11 +308,7 @@ pub async fn update(tx: Tx, id: TemplateId, from: pb::Template, mask: FieldMask)
     }
     let mut row = before.clone();
     let mut bad = Violations::default();
-    let fields: Vec<&str> = match &mask.paths[..] {
-        [] => WRITABLE.to_vec(),
-        paths => paths.iter().map(String::as_str).collect(),
-    };
-    for field in fields {
+    for field in check::masked(&mask, &WRITABLE)? {
         row.take(field, &from, &mut bad);
     }
     row.check_names(&mut bad);

@@ -1,6 +1,6 @@
 //! Who looked at or changed the data of a patient, from the audit logs of all services.
 use caseward_api::{audit::v1::Access, patient::v1 as pb};
-use caseward_core::{Ctx, Error, Page, Purpose, Result, Time, Violations, check};
+use caseward_core::{Ctx, Error, Page, Purpose, Result, Time, check};
 use caseward_server::AccessLogs;
 use caseward_store::{Store, audit::Wanted};
 use uuid::Uuid;
@@ -10,33 +10,40 @@ use crate::{
     patient::{self, PatientId},
 };
 
-pub async fn list(
-    store: &Store,
-    logs: &AccessLogs,
+/// How long the name of an actor is, at most: a service has one that is longer than a caller's.
+pub const ACTOR: usize = 300;
+
+/// What the logs are asked for.
+pub fn wanted(
     ctx: &Ctx,
     patient: PatientId,
-    req: &pb::ListAccessesRequest,
+    actor: Option<String>,
+    (from, until): (Option<Time>, Option<Time>),
     page: &Page,
-) -> Result<(Vec<pb::AccessRecord>, String)> {
-    let scope = store.read(ctx);
-    // An auditor reads the log of every patient; others that of the patients they may see.
-    if !ctx.may("audit.read") {
-        patient::get(&scope, patient).await?;
-    }
-    let mut bad = Violations::default();
-    let from = bad.take("from", check::moment(&req.from)).flatten();
-    let until = bad.take("until", check::moment(&req.until)).flatten();
-    let actor = bad.take("actor", check::text(&req.actor, 0..=300)).unwrap_or_default();
-    bad.finish()?;
-    let wanted = Wanted {
+) -> Wanted {
+    Wanted {
         organization: ctx.organization(),
         patient: patient.uuid(),
-        actor,
+        actor: actor.unwrap_or_default(),
         from,
         until,
         before: page.after_id(),
         most: page.limit(),
-    };
+    }
+}
+
+pub async fn list(
+    store: &Store,
+    logs: &AccessLogs,
+    ctx: &Ctx,
+    wanted: Wanted,
+    page: &Page,
+) -> Result<(Vec<pb::AccessRecord>, String)> {
+    let (scope, patient) = (store.read(ctx), PatientId::from(wanted.patient));
+    // An auditor reads the log of every patient; others that of the patients they may see.
+    if !ctx.may("audit.read") {
+        patient::get(&scope, patient).await?;
+    }
     let mut accesses = logs.list(ctx, wanted).await?;
     let next = page.close(&mut accesses, |access| {
         Uuid::try_parse(&access.call).unwrap_or_default().as_bytes().to_vec()

@@ -130,7 +130,7 @@ where
     let mut outcomes = Vec::with_capacity(members.len());
     for (patient, from) in members {
         outcomes.push(match ingest_one::<E>(&tx, &patient, from).await {
-            Ok((action, name)) => IngestOutcome { action: action.into(), name, violations: vec![] },
+            Ok((action, name)) => data::taken(action, name),
             Err(Error::Invalid(violations)) => data::refused(violations),
             Err(Error::NotFound(_)) => {
                 let why = "is not a patient that is known".to_owned();
@@ -192,11 +192,10 @@ async fn patient_named(tx: &Tx, name: &str) -> Result<PatientId> {
         let id = Name::parse("patient", name)?;
         return Ok(patient::get(tx, id).await?.id);
     };
-    let (system, value) = identifier
-        .split_once('|')
+    let named = check::identifier("patient", identifier)?;
+    let named = named
         .ok_or_else(|| Error::invalid("patient", "wants `patients?identifier={system}|{value}`"))?;
-    let identifier = Identifier { system: system.to_owned(), value: value.to_owned() };
-    match identifier::find(tx, patient::IDENTIFIED, &[identifier]).await?[..] {
+    match identifier::find(tx, patient::IDENTIFIED, &[named]).await?[..] {
         [id] => Ok(patient::get(tx, id.into()).await?.id),
         _ => Err(Error::invalid("patient", "is not a patient that is known")),
     }

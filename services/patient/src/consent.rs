@@ -274,18 +274,17 @@ impl Child for Entity {
 pub async fn list(
     scope: &Scope,
     patient: PatientId,
-    kind: i32,
-    states: &[i32],
+    kind: Option<pb::consent::Type>,
+    states: &[State],
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     patient::get(scope, patient).await?;
     let mut select = Entity::of(&scope.ctx).filter(Column::Patient.eq(patient));
-    if kind != 0 {
-        select = select.filter(Column::Kind.eq(kind));
+    if let Some(kind) = kind {
+        select = select.filter(Column::Kind.eq(i32::from(kind)));
     }
     if !states.is_empty() {
-        let wanted = states.iter().map(|state| State::known(*state)).collect::<Result<Vec<_>>>()?;
-        select = select.filter(Column::State.is_in(wanted));
+        select = select.filter(Column::State.is_in(states.iter().copied()));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -306,7 +305,7 @@ pub async fn update(
         );
         return Err(Error::precondition("CONSENT_NOT_DRAFT", why));
     }
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     let mut row = before.clone();
     row.take(&fields, &from)?;
     child::update::<Entity>(&tx, before, row, fields.into_iter().map(str::to_owned).collect()).await

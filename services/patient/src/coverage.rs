@@ -226,7 +226,7 @@ pub async fn update(
 ) -> Result<Model> {
     let before = child::get::<Entity>(&tx, name).await?;
     caseward_store::expect(Entity::name(&before), before.revision, &from.etag)?;
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     let mut row = before.clone();
     row.take(&fields, &from)?;
     child::update::<Entity>(&tx, before, row, fields.into_iter().map(str::to_owned).collect()).await

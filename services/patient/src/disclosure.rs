@@ -203,28 +203,25 @@ pub async fn get(scope: &Scope, (patient, id): DisclosureName) -> Result<Model> 
 pub async fn list(
     scope: &Scope,
     patient: PatientId,
-    req: &pb::ListDisclosuresRequest,
+    (from, until): (Option<Time>, Option<Time>),
+    include_all: bool,
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     let ctx = &scope.ctx;
     let auditor = ctx.may("audit.read");
-    if req.include_all && !auditor {
+    if include_all && !auditor {
         return Err(Error::Denied);
     }
     if !auditor {
         patient::get(scope, patient).await?;
     }
-    let mut bad = Violations::default();
-    let from = bad.take("from", check::moment(&req.from)).flatten();
-    let until = bad.take("until", check::moment(&req.until)).flatten();
-    bad.finish()?;
     let mut select = Entity::of(ctx)
         .filter(Column::Patient.eq(patient))
         .filter(Column::DisclosedAt.gte(from.unwrap_or(ctx.now() - ACCOUNTED)));
     if let Some(until) = until {
         select = select.filter(Column::DisclosedAt.lt(until));
     }
-    if !req.include_all {
+    if !include_all {
         select = select
             .filter(Column::AccountingExempt.eq(false))
             .filter(Column::State.eq(State::Recorded));

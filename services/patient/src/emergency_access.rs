@@ -253,7 +253,7 @@ async fn settled(tx: &Tx, row: Model) -> Result<Model> {
 pub async fn list(
     scope: &Scope,
     patient: Option<PatientId>,
-    states: &[i32],
+    states: &[State],
     page: &Page,
 ) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
@@ -265,7 +265,7 @@ pub async fn list(
     if !states.is_empty() {
         let mut wanted = Condition::any();
         for state in states {
-            wanted = wanted.add(match State::known(*state)? {
+            wanted = wanted.add(match *state {
                 State::Active => Condition::all()
                     .add(Column::State.eq(State::Active))
                     .add(Column::ExpiresAt.gt(now)),
@@ -418,7 +418,7 @@ impl Model {
 
 impl State {
     /// The state with this number in the contract.
-    fn known(number: i32) -> Result<Self> {
+    pub fn known(number: i32) -> Result<Self> {
         match Wire::try_from(number) {
             Ok(Wire::Active) => Ok(State::Active),
             Ok(Wire::Expired) => Ok(State::Expired),

@@ -3,7 +3,7 @@ use caseward_api::{
     Verb,
     patient::v1::{self as pb, patient_service_server::PatientService},
 };
-use caseward_core::{Ctx, Name, Page, Result};
+use caseward_core::{Ctx, Name, Page, Result, check};
 use caseward_server::{AccessLogs, relation::Relations};
 use caseward_store::Store;
 use prost_types::Timestamp;
@@ -68,9 +68,10 @@ impl PatientService for Patients {
         req: Request<pb::ListPatientsRequest>,
     ) -> Reply<pb::ListPatientsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
+        let identifier = check::identifier("identifier", &req.identifier);
+        let (page, identifier) = check::all((Page::open(&ctx, &req), identifier))?;
         let (rows, next_page_token) =
-            patient::list(&self.store.read(&ctx), &req.identifier, &page).await?;
+            patient::list(&self.store.read(&ctx), identifier, &page).await?;
         let patients = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListPatientsResponse { patients, next_page_token }))
     }
@@ -123,7 +124,8 @@ impl PatientService for Patients {
         req: Request<pb::ListRelatedPersonsRequest>,
     ) -> Reply<pb::ListRelatedPersonsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (patient, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let scope = self.store.read(&ctx);
         let found = || child::list::<related_person::Entity>(&scope, patient, &page);
         let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
@@ -231,7 +233,8 @@ impl PatientService for Patients {
         req: Request<pb::ListCoveragesRequest>,
     ) -> Reply<pb::ListCoveragesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (patient, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let scope = self.store.read(&ctx);
         let found = || child::list::<coverage::Entity>(&scope, patient, &page);
         let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
@@ -342,9 +345,14 @@ impl PatientService for Patients {
         req: Request<pb::ListConsentsRequest>,
     ) -> Reply<pb::ListConsentsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (patient, page, kind, states) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choice("type", req.r#type),
+            check::choices("states", &req.states, consent::State::known),
+        ))?;
         let scope = self.store.read(&ctx);
-        let found = || consent::list(&scope, patient, req.r#type, &req.states, &page);
+        let found = || consent::list(&scope, patient, kind, &states, &page);
         let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
         let consents = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListConsentsResponse { consents, next_page_token }))
@@ -410,8 +418,14 @@ impl PatientService for Patients {
         req: Request<pb::ListAccessesRequest>,
     ) -> Reply<pb::ListAccessesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let found = || access::list(&self.store, &self.logs, &ctx, patient, &req, &page);
+        let (patient, page, actor, period) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::wanted("actor", &req.actor, access::ACTOR),
+            check::between(&req.from, &req.until),
+        ))?;
+        let wanted = access::wanted(&ctx, patient, actor, period, &page);
+        let found = || access::list(&self.store, &self.logs, &ctx, wanted.clone(), &page);
         let (accesses, next_page_token) = self.seen(&ctx, patient, found).await?;
         Ok(Response::new(pb::ListAccessesResponse { accesses, next_page_token }))
     }
@@ -446,13 +460,14 @@ impl PatientService for Patients {
         req: Request<pb::ListEmergencyAccessesRequest>,
     ) -> Reply<pb::ListEmergencyAccessesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
-        let patient: Option<PatientId> = match req.parent.as_str() {
-            "patients/-" => None,
-            parent => Some(Name::parse("parent", parent)?),
+        let patient: Result<Option<PatientId>> = match req.parent.as_str() {
+            "patients/-" => Ok(None),
+            parent => Name::parse("parent", parent).map(Some),
         };
+        let states = check::choices("states", &req.states, emergency_access::State::known);
+        let (patient, page, states) = check::all((patient, Page::open(&ctx, &req), states))?;
         let scope = self.store.read(&ctx);
-        let found = || emergency_access::list(&scope, patient, &req.states, &page);
+        let found = || emergency_access::list(&scope, patient, &states, &page);
         let (rows, next_page_token) = match patient {
             Some(patient) => self.seen(&ctx, patient, found).await?,
             None => found().await?,
@@ -520,9 +535,13 @@ impl PatientService for Patients {
         req: Request<pb::ListDisclosuresRequest>,
     ) -> Reply<pb::ListDisclosuresResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (patient, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (patient, page, period) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::between(&req.from, &req.until),
+        ))?;
         let scope = self.store.read(&ctx);
-        let found = || disclosure::list(&scope, patient, &req, &page);
+        let found = || disclosure::list(&scope, patient, period, req.include_all, &page);
         let (rows, next_page_token) = self.seen(&ctx, patient, found).await?;
         let disclosures = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListDisclosuresResponse { disclosures, next_page_token }))

@@ -1,7 +1,7 @@
 //! Patients: the row, its rules, its queries.
 use caseward_api::{
     patient::v1 as pb,
-    types::v1::{Date, IngestOutcome, ingest_outcome::Action},
+    types::v1::{Date, ingest_outcome::Action},
 };
 use caseward_core::{
     Ctx, Error, Id, Kind, Page, Reach, Result, Time, Violations,
@@ -72,6 +72,18 @@ pub enum State {
     Merged,
     #[sea_orm(string_value = "ENTERED_IN_ERROR")]
     EnteredInError,
+}
+
+impl State {
+    /// As the log of transitions has it.
+    fn label(self) -> &'static str {
+        match self {
+            State::Active => "ACTIVE",
+            State::Inactive => "INACTIVE",
+            State::Merged => "MERGED",
+            State::EnteredInError => "ENTERED_IN_ERROR",
+        }
+    }
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -218,6 +230,7 @@ impl Model {
             ("communications", self.communications != other.communications),
             ("time_zone", self.time_zone != other.time_zone),
             ("subject", self.subject != other.subject),
+            ("state", self.state != other.state),
         ];
         fields
             .into_iter()
@@ -277,15 +290,15 @@ pub async fn exists(scope: &Scope, id: PatientId) -> Result<()> {
     }
 }
 
-pub async fn list(scope: &Scope, identifier: &str, page: &Page) -> Result<(Vec<Model>, String)> {
+pub async fn list(
+    scope: &Scope,
+    wanted: Option<Identifier>,
+    page: &Page,
+) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
-    if !identifier.is_empty() {
-        let Some((system, value)) = identifier.split_once('|') else {
-            return Err(Error::invalid("identifier", "wants `{system}|{value}`"));
-        };
-        select = select.filter(
-            Column::Id.in_subquery(identifier::holder(&scope.ctx, IDENTIFIED, system, value)),
-        );
+    if let Some(one) = wanted {
+        let holder = identifier::holder(&scope.ctx, IDENTIFIED, one);
+        select = select.filter(Column::Id.in_subquery(holder));
     }
     caseward_store::page(scope, select, page).await
 }
@@ -305,7 +318,7 @@ async fn create(tx: Tx, row: Model) -> Result<Model> {
     tx.log(Transition {
         entity: row.id.uuid(),
         name: row.id.to_string(),
-        to: "ACTIVE",
+        to: row.state.label(),
         ..Default::default()
     });
     tx.emit(
@@ -321,11 +334,7 @@ pub async fn update(tx: Tx, id: PatientId, from: pb::Patient, mask: FieldMask) -
     caseward_store::expect(id, before.revision, &from.etag)?;
     let mut row = before.clone();
     let mut bad = Violations::default();
-    let fields: Vec<&str> = match &mask.paths[..] {
-        [] => WRITABLE.to_vec(),
-        paths => paths.iter().map(String::as_str).collect(),
-    };
-    for field in fields {
+    for field in check::masked(&mask, &WRITABLE)? {
         row.take(field, &from, tx.ctx.now(), &mut bad);
         if field == "subject" {
             vouched(&tx.ctx, before.subject.as_deref(), &from.subject, &mut bad);
@@ -345,6 +354,15 @@ async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
         return Ok(before);
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
+    if row.state != before.state {
+        tx.log(Transition {
+            entity: row.id.uuid(),
+            name: row.id.to_string(),
+            from: before.state.label(),
+            to: row.state.label(),
+            ..Default::default()
+        });
+    }
     if row.identifiers != before.identifiers {
         identifier::replace(tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     }
@@ -363,11 +381,7 @@ pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPati
     let mut outcomes = Vec::with_capacity(patients.len());
     for from in patients {
         outcomes.push(match ingest_one(&tx, &from).await {
-            Ok((action, row)) => IngestOutcome {
-                action: action.into(),
-                name: row.id.to_string(),
-                violations: vec![],
-            },
+            Ok((action, row)) => data::taken(action, row.id),
             Err(Error::Invalid(violations)) => data::refused(violations),
             Err(other) => return Err(other),
         });
@@ -375,8 +389,20 @@ pub async fn ingest(tx: Tx, patients: Vec<pb::Patient>) -> Result<pb::IngestPati
     Ok(pb::IngestPatientsResponse { outcomes })
 }
 
+/// Where another system says that a record stands, where it does: in use or not. What else may become of one is decided
+/// here.
+fn loaded_state(from: pb::patient::State) -> Result<Option<State>> {
+    match from {
+        pb::patient::State::Unspecified => Ok(None),
+        pb::patient::State::Active => Ok(Some(State::Active)),
+        pb::patient::State::Inactive => Ok(Some(State::Inactive)),
+        _ => Err(Error::invalid("patient.state", "is ACTIVE or INACTIVE in a load")),
+    }
+}
+
 async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
-    let mut draft = Model::draft(&tx.ctx, from)?;
+    let (mut draft, said) = check::all((Model::draft(&tx.ctx, from), loaded_state(from.state())))?;
+    draft.state = said.unwrap_or(State::Active);
     if draft.identifiers.0.is_empty() {
         let why = "an ingested patient needs at least one";
         return Err(Error::invalid("patient.identifiers", why));
@@ -389,7 +415,11 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
         subject: draft.subject.clone().or(before.subject.clone()),
         // What another source knows of the person is kept.
         identifiers: Json(data::union(&before.identifiers.0, &draft.identifiers.0)),
-        state: before.state,
+        // What was merged, or never should have been, stays so.
+        state: match (before.state, said) {
+            (State::Active | State::Inactive, Some(said)) => said,
+            (before, _) => before,
+        },
         merged_into: before.merged_into,
         created_at: before.created_at,
         updated_at: before.updated_at,

@@ -78,7 +78,7 @@ const WRITABLE: [&str; 6] =
 /// The patient in `patients/{patient}/preference`.
 pub fn of(field: &str, name: &str) -> Result<PatientId> {
     let patient = name.strip_suffix("/preference").and_then(|patient| patient.parse().ok());
-    patient.ok_or_else(|| Error::invalid(field, "want `patients/{uuid}/preference`"))
+    patient.ok_or_else(|| Error::invalid(field, "wants `patients/{uuid}/preference`"))
 }
 
 impl Model {
@@ -164,7 +164,7 @@ pub async fn update(
 ) -> Result<Model> {
     let before = get(&tx, patient).await?;
     caseward_store::expect(Entity::name(&before), before.revision, &from.etag)?;
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     let mut row = before.clone();
     row.take(&fields, &from)?;
     if row == before {

@@ -229,7 +229,7 @@ pub async fn update(
 ) -> Result<Model> {
     let before = child::get::<Entity>(&tx, name).await?;
     caseward_store::expect(Entity::name(&before), before.revision, &from.etag)?;
-    let fields = check::masked(&mask, &WRITABLE);
+    let fields = check::masked(&mask, &WRITABLE)?;
     let mut row = before.clone();
     row.take(&fields, &from, tx.ctx.now())?;
     let former = before.clone();

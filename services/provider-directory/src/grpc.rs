@@ -4,7 +4,7 @@ use caseward_api::{
     directory::v1::{self as pb, directory_service_server::DirectoryService},
     types::v1::IngestOutcome,
 };
-use caseward_core::{Ctx, Page, Result};
+use caseward_core::{Ctx, Page, Result, check};
 use caseward_store::Store;
 use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
@@ -90,7 +90,7 @@ impl DirectoryService for Directory {
         req: Request<pb::ListOrganizationsRequest>,
     ) -> Reply<pb::ListOrganizationsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (page, select) = (Page::open(&ctx, &req)?, organization::asked(&ctx, &req)?);
+        let (page, select) = check::all((Page::open(&ctx, &req), organization::asked(&ctx, &req)))?;
         let (rows, next_page_token) = record::list(&self.store.read(&ctx), select, &page).await?;
         let organizations = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListOrganizationsResponse { organizations, next_page_token }))
@@ -133,7 +133,7 @@ impl DirectoryService for Directory {
         req: Request<pb::ListLocationsRequest>,
     ) -> Reply<pb::ListLocationsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (page, select) = (Page::open(&ctx, &req)?, location::asked(&ctx, &req)?);
+        let (page, select) = check::all((Page::open(&ctx, &req), location::asked(&ctx, &req)))?;
         let (rows, next_page_token) = record::list(&self.store.read(&ctx), select, &page).await?;
         let locations = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListLocationsResponse { locations, next_page_token }))
@@ -178,7 +178,7 @@ impl DirectoryService for Directory {
         req: Request<pb::ListPractitionersRequest>,
     ) -> Reply<pb::ListPractitionersResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (page, select) = (Page::open(&ctx, &req)?, practitioner::asked(&ctx, &req)?);
+        let (page, select) = check::all((Page::open(&ctx, &req), practitioner::asked(&ctx, &req)))?;
         let (rows, next_page_token) = record::list(&self.store.read(&ctx), select, &page).await?;
         let practitioners = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListPractitionersResponse { practitioners, next_page_token }))
@@ -224,7 +224,8 @@ impl DirectoryService for Directory {
         req: Request<pb::ListPractitionerRolesRequest>,
     ) -> Reply<pb::ListPractitionerRolesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (page, select) = (Page::open(&ctx, &req)?, practitioner_role::asked(&ctx, &req)?);
+        let (page, select) =
+            check::all((Page::open(&ctx, &req), practitioner_role::asked(&ctx, &req)))?;
         let (rows, next_page_token) = record::list(&self.store.read(&ctx), select, &page).await?;
         let practitioner_roles = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListPractitionerRolesResponse { practitioner_roles, next_page_token }))
@@ -275,7 +276,8 @@ impl DirectoryService for Directory {
         req: Request<pb::ListHealthcareServicesRequest>,
     ) -> Reply<pb::ListHealthcareServicesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (page, select) = (Page::open(&ctx, &req)?, healthcare_service::asked(&ctx, &req)?);
+        let (page, select) =
+            check::all((Page::open(&ctx, &req), healthcare_service::asked(&ctx, &req)))?;
         let (rows, next_page_token) = record::list(&self.store.read(&ctx), select, &page).await?;
         let healthcare_services = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListHealthcareServicesResponse {
@@ -330,7 +332,8 @@ impl DirectoryService for Directory {
         req: Request<pb::ListInsurancePlansRequest>,
     ) -> Reply<pb::ListInsurancePlansResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (page, select) = (Page::open(&ctx, &req)?, insurance_plan::asked(&ctx, &req)?);
+        let (page, select) =
+            check::all((Page::open(&ctx, &req), insurance_plan::asked(&ctx, &req)))?;
         let (rows, next_page_token) = record::list(&self.store.read(&ctx), select, &page).await?;
         let insurance_plans = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListInsurancePlansResponse { insurance_plans, next_page_token }))
@@ -379,9 +382,9 @@ impl DirectoryService for Directory {
         req: Request<pb::SearchServicesRequest>,
     ) -> Reply<pb::SearchServicesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
+        let (page, asked) = check::all((Page::open(&ctx, &req), search::asked(&ctx, &req)))?;
         let (matches, next_page_token) =
-            search::services(&self.store.read(&ctx), &req, &page).await?;
+            search::services(&self.store.read(&ctx), asked, &page).await?;
         Ok(Response::new(pb::SearchServicesResponse { matches, next_page_token }))
     }
 }

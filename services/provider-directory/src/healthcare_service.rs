@@ -1,5 +1,5 @@
 //! Services that people can be sent to: the row, its rules, its queries.
-use caseward_api::directory::v1 as pb;
+use caseward_api::{directory::v1 as pb, types::v1 as types};
 use caseward_core::{
     Ctx, Id, Kind, Result, Time, Violations, check,
     data::{self, Concept, ContactPoint, Identifier, Json},
@@ -8,6 +8,7 @@ use caseward_store::Resource;
 use sea_orm::entity::prelude::*;
 
 use crate::{
+    likeness::Traits,
     list::Filter,
     location::LocationId,
     organization::{Organization, OrganizationId},
@@ -214,6 +215,12 @@ impl Record for Entity {
         row.sort_key = name.to_lowercase().into_bytes();
     }
 
+    fn traits(row: &Model, traits: &mut Traits) {
+        traits.names(row.label().map(str::to_owned).iter());
+        traits.values(row.provided_by.map(|id| id.to_string()));
+        traits.codes(&row.categories.0);
+    }
+
     fn terms(row: &Model, terms: &mut Terms) {
         terms.name(&row.display_name);
         terms.words(&row.display_name);
@@ -231,6 +238,9 @@ impl Record for Entity {
 
     fn sent(from: &pb::HealthcareService) -> (&str, &str) {
         (&from.name, &from.etag)
+    }
+    fn given(from: &pb::HealthcareService) -> &[types::Identifier] {
+        &from.identifiers
     }
     fn identifiers(row: &mut Model) -> &mut Vec<Identifier> {
         &mut row.identifiers.0

@@ -4,6 +4,7 @@ mod healthcare_service;
 mod identifier;
 mod ingest;
 mod insurance_plan;
+mod likeness;
 mod list;
 mod location;
 mod migrations;
@@ -17,6 +18,7 @@ mod reference;
 mod search;
 mod term;
 mod verification;
+mod word;
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -1,99 +1,87 @@
 //! The filters of lists, each an index: what is wrong with any of them is said at once.
-use caseward_core::{Ctx, Id, Kind, Name, Result, Violations, check};
+use caseward_core::{Ctx, Error, Id, Kind, Result, check};
 use caseward_store::Resource;
 use sea_orm::{entity::prelude::*, sea_query::SelectStatement};
 
 use crate::{identifier, record::Record, term};
 
-/// A list in the making.
+/// A list in the making, or everything that is wrong with what was asked.
 #[derive(Debug)]
 pub struct Filter<'a, E: Record> {
     ctx: &'a Ctx,
-    select: Select<E>,
-    bad: Violations,
+    select: Result<Select<E>>,
 }
 
 impl<'a, E: Record> Filter<'a, E> {
     /// Every record that the caller may see.
     pub fn new(ctx: &'a Ctx) -> Self {
-        Filter { ctx, select: E::of(ctx), bad: Violations::default() }
+        Filter { ctx, select: Ok(E::of(ctx)) }
     }
 
     /// Only the one with this identifier.
-    pub fn identifier(mut self, identifier: &str) -> Self {
-        if identifier.is_empty() {
-            return self;
-        }
-        match identifier.split_once('|') {
-            None => self.bad.add("identifier", "wants `{system}|{value}`"),
-            Some((system, value)) => {
-                let found = identifier::record(self.ctx, E::Kind::COLLECTION, system, value);
-                self = self.among(found);
-            }
-        }
-        self
+    pub fn identifier(self, identifier: &str) -> Self {
+        let wanted = check::identifier("identifier", identifier);
+        let ctx = self.ctx;
+        self.among(wanted, |one| identifier::record(ctx, E::Kind::COLLECTION, &one))
     }
 
     /// Only those with a name that begins so.
-    pub fn name_prefix(mut self, prefix: &str, longest: usize) -> Self {
-        match self.bad.take("name_prefix", check::optional(prefix, longest)).flatten() {
-            None => self,
-            Some(prefix) => {
-                let prefix = prefix.to_lowercase();
-                let found = term::beginning(self.ctx, E::Kind::COLLECTION, "name", &prefix);
-                self.among(found)
-            }
-        }
+    pub fn name_prefix(self, prefix: &str, longest: usize) -> Self {
+        let wanted = check::wanted("name_prefix", prefix, longest);
+        let ctx = self.ctx;
+        self.among(wanted, |prefix| {
+            term::beginning(ctx, E::Kind::COLLECTION, "name", &prefix.to_lowercase())
+        })
     }
 
     /// Only those whose postal code begins so.
-    pub fn postal_code(mut self, prefix: &str) -> Self {
+    pub fn postal_code(self, prefix: &str) -> Self {
         let digits = prefix.bytes().all(|b| b.is_ascii_digit());
-        match prefix.len() {
-            0 => self,
-            3..=9 if digits => {
-                let found = term::beginning(self.ctx, E::Kind::COLLECTION, "postal_code", prefix);
-                self.among(found)
-            }
-            _ => {
-                self.bad.add("postal_code", "wants 3 to 9 digits");
-                self
-            }
-        }
+        let wanted = match prefix.len() {
+            0 => Ok(None),
+            3..=9 if digits => Ok(Some(prefix)),
+            _ => Err(Error::invalid("postal_code", "wants 3 to 9 digits")),
+        };
+        let ctx = self.ctx;
+        self.among(wanted, |prefix| {
+            term::beginning(ctx, E::Kind::COLLECTION, "postal_code", prefix)
+        })
     }
 
     /// Only those with a concept of this code.
-    pub fn code(mut self, field: &str, term: &str, code: &str) -> Self {
-        match self.bad.take(field, check::optional(code, 100)).flatten() {
-            None => self,
-            Some(code) => {
-                let found = term::exactly(self.ctx, E::Kind::COLLECTION, term, &code);
-                self.among(found)
-            }
-        }
+    pub fn code(self, field: &str, term: &str, code: &str) -> Self {
+        let wanted = check::wanted(field, code, 100);
+        let ctx = self.ctx;
+        self.among(wanted, |code| term::exactly(ctx, E::Kind::COLLECTION, term, &code))
     }
 
     /// Only those whose `column` names this record.
-    pub fn naming<K: Kind>(mut self, field: &str, column: E::Column, name: &str) -> Self {
-        if name.is_empty() {
-            return self;
-        }
-        match Id::<K>::parse(field, name) {
-            Ok(id) => self.select = self.select.filter(column.eq(id.uuid())),
-            Err(_) => self.bad.add(field, format!("wants `{}`", Id::<K>::pattern())),
-        }
-        self
+    pub fn naming<K: Kind>(self, field: &str, column: E::Column, name: &str) -> Self {
+        let wanted = check::name::<Id<K>>(field, name);
+        self.narrow(wanted, |select, id| select.filter(column.eq(id.uuid())))
     }
 
-    /// Only those that `found` finds.
-    pub fn among(mut self, found: SelectStatement) -> Self {
-        self.select = self.select.filter(<E as Resource>::ID.in_subquery(found));
-        self
+    /// Only those that what is wanted finds, where anything is wanted.
+    fn among<T>(self, wanted: Result<Option<T>>, found: impl FnOnce(T) -> SelectStatement) -> Self {
+        self.narrow(wanted, |select, wanted| {
+            select.filter(<E as Resource>::ID.in_subquery(found(wanted)))
+        })
+    }
+
+    fn narrow<T>(
+        self,
+        wanted: Result<Option<T>>,
+        by: impl FnOnce(Select<E>, T) -> Select<E>,
+    ) -> Self {
+        let select = check::all((self.select, wanted)).map(|(select, wanted)| match wanted {
+            None => select,
+            Some(wanted) => by(select, wanted),
+        });
+        Filter { select, ..self }
     }
 
     /// The list, unless anything was wrong.
     pub fn finish(self) -> Result<Select<E>> {
-        self.bad.finish()?;
-        Ok(self.select)
+        self.select
     }
 }

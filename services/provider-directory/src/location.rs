@@ -1,5 +1,7 @@
 //! Places where care happens: the row, its rules, its queries.
-use caseward_api::directory::v1 as pb;
+use std::str::FromStr;
+
+use caseward_api::{directory::v1 as pb, types::v1 as types};
 use caseward_core::{
     Ctx, Id, Kind, Result, Time, check,
     data::{self, Address, Concept, ContactPoint, Identifier, Json},
@@ -8,6 +10,7 @@ use caseward_store::Resource;
 use sea_orm::entity::prelude::*;
 
 use crate::{
+    likeness::Traits,
     list::Filter,
     organization::{Organization, OrganizationId},
     parts::{self, Availability, NewPatients, Position},
@@ -170,6 +173,18 @@ impl Record for Entity {
         }
     }
 
+    fn columns(field: &str) -> Vec<Column> {
+        match field {
+            "position" => vec![Column::Latitude, Column::Longitude],
+            field => Column::from_str(field).into_iter().collect(),
+        }
+    }
+
+    fn traits(row: &Model, traits: &mut Traits) {
+        traits.names(std::iter::once(&row.display_name).chain(&row.aliases.0));
+        traits.places(row.address.iter().map(|Json(address)| address));
+    }
+
     fn terms(row: &Model, terms: &mut Terms) {
         terms.name(&row.display_name);
         row.aliases.0.iter().for_each(|alias| terms.name(alias));
@@ -180,6 +195,9 @@ impl Record for Entity {
 
     fn sent(from: &pb::Location) -> (&str, &str) {
         (&from.name, &from.etag)
+    }
+    fn given(from: &pb::Location) -> &[types::Identifier] {
+        &from.identifiers
     }
     fn identifiers(row: &mut Model) -> &mut Vec<Identifier> {
         &mut row.identifiers.0

@@ -2,13 +2,17 @@
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261123_000301_directory;
+mod m20261129_000302_words;
 
 pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut all = caseward_store::migrations::all();
-        all.extend([Box::new(m20261123_000301_directory::Migration) as Box<dyn MigrationTrait>]);
+        all.extend([
+            Box::new(m20261123_000301_directory::Migration) as Box<dyn MigrationTrait>,
+            Box::new(m20261129_000302_words::Migration),
+        ]);
         all
     }
 }

@@ -1,5 +1,5 @@
 //! Organizations and networks: the row, its rules, its queries.
-use caseward_api::directory::v1 as pb;
+use caseward_api::{directory::v1 as pb, types::v1 as types};
 use caseward_core::{
     Ctx, Id, Kind, Result, Time, check,
     data::{self, Address, Concept, ContactPoint, Identifier, Json},
@@ -8,6 +8,7 @@ use caseward_store::Resource;
 use sea_orm::entity::prelude::*;
 
 use crate::{
+    likeness::Traits,
     list::Filter,
     location::LocationId,
     parts::{self, Position, Qualification},
@@ -152,6 +153,12 @@ impl Record for Entity {
         }
     }
 
+    fn traits(row: &Model, traits: &mut Traits) {
+        traits.names(std::iter::once(&row.display_name).chain(&row.aliases.0));
+        traits.codes(&row.types.0);
+        traits.places(&row.addresses.0);
+    }
+
     fn terms(row: &Model, terms: &mut Terms) {
         terms.name(&row.display_name);
         row.aliases.0.iter().for_each(|alias| terms.name(alias));
@@ -161,6 +168,9 @@ impl Record for Entity {
 
     fn sent(from: &pb::Organization) -> (&str, &str) {
         (&from.name, &from.etag)
+    }
+    fn given(from: &pb::Organization) -> &[types::Identifier] {
+        &from.identifiers
     }
     fn identifiers(row: &mut Model) -> &mut Vec<Identifier> {
         &mut row.identifiers.0

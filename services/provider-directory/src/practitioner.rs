@@ -1,5 +1,5 @@
 //! People who provide care: the row, its rules, its queries.
-use caseward_api::directory::v1 as pb;
+use caseward_api::{directory::v1 as pb, types::v1 as types};
 use caseward_core::{
     Ctx, Id, Kind, Result, Time,
     data::{self, Address, Concept, ContactPoint, HumanName, Identifier, Json},
@@ -8,6 +8,7 @@ use caseward_store::Resource;
 use sea_orm::entity::prelude::*;
 
 use crate::{
+    likeness::Traits,
     list::Filter,
     parts::{self, Qualification},
     record::{Record, Taking},
@@ -129,6 +130,12 @@ impl Record for Entity {
         }
     }
 
+    fn traits(row: &Model, traits: &mut Traits) {
+        traits.person(&row.names.0);
+        let gender = (row.gender != 0).then(|| row.gender.to_string());
+        traits.values(gender);
+    }
+
     fn terms(row: &Model, terms: &mut Terms) {
         row.names.0.iter().for_each(|name| terms.name(&name.family));
         terms.codes("specialty", &row.specialties.0);
@@ -137,6 +144,9 @@ impl Record for Entity {
 
     fn sent(from: &pb::Practitioner) -> (&str, &str) {
         (&from.name, &from.etag)
+    }
+    fn given(from: &pb::Practitioner) -> &[types::Identifier] {
+        &from.identifiers
     }
     fn identifiers(row: &mut Model) -> &mut Vec<Identifier> {
         &mut row.identifiers.0

@@ -1,5 +1,7 @@
 //! What practitioners do for organizations: the row, its rules, its queries.
-use caseward_api::directory::v1 as pb;
+use std::str::FromStr;
+
+use caseward_api::{directory::v1 as pb, types::v1 as types};
 use caseward_core::{
     Ctx, Id, Kind, Result, Time, Violations, check,
     data::{self, Concept, ContactPoint, Identifier, Json, Period},
@@ -9,6 +11,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     healthcare_service::HealthcareServiceId,
+    likeness::Traits,
     list::Filter,
     location::LocationId,
     organization::{Organization, OrganizationId},
@@ -179,12 +182,29 @@ impl Record for Entity {
         }
     }
 
+    fn columns(field: &str) -> Vec<Column> {
+        match field {
+            // The column of this name is the tenant.
+            "organization" => vec![Column::ForOrganization],
+            field => Column::from_str(field).into_iter().collect(),
+        }
+    }
+
+    fn traits(row: &Model, traits: &mut Traits) {
+        traits.values(row.practitioner.map(|id| id.to_string()));
+        traits.values(row.for_organization.map(|id| id.to_string()));
+        traits.codes(&row.roles.0);
+    }
+
     fn terms(row: &Model, terms: &mut Terms) {
         terms.codes("specialty", &row.specialties.0);
     }
 
     fn sent(from: &pb::PractitionerRole) -> (&str, &str) {
         (&from.name, &from.etag)
+    }
+    fn given(from: &pb::PractitionerRole) -> &[types::Identifier] {
+        &from.identifiers
     }
     fn identifiers(row: &mut Model) -> &mut Vec<Identifier> {
         &mut row.identifiers.0

@@ -1,5 +1,7 @@
 //! What the six kinds of records share: made, read, changed and loaded in one way.
-use caseward_api::directory::v1 as pb;
+use std::{collections::HashMap, str::FromStr};
+
+use caseward_api::{directory::v1 as pb, types::v1 as types};
 use caseward_core::{Ctx, Id, Kind, Name, Page, Result, Time, Violations, check, data::Identifier};
 use caseward_store::{Resource, Scope, Tx};
 use prost_types::FieldMask;
@@ -7,13 +9,16 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     identifier,
+    likeness::Traits,
     reference::References,
     term::{self, Terms},
     verification::Verification,
 };
 
 /// A table of records. Its file says what a record holds; all else is here.
-pub trait Record: Resource<Model: PartialEq + Send + 'static, ActiveModel: Send> {
+pub trait Record:
+    Resource<Model: PartialEq + Send + 'static, ActiveModel: Send, Column: FromStr>
+{
     /// The collection.
     type Kind: Kind;
     /// The record in the contract.
@@ -29,10 +34,18 @@ pub trait Record: Resource<Model: PartialEq + Send + 'static, ActiveModel: Send>
     fn take(row: &mut Self::Model, field: &str, from: &Self::Wire, taking: &mut Taking<'_>);
     /// Checks, and derives, what no single field can say.
     fn check(_row: &mut Self::Model, _bad: &mut Violations) {}
+    /// The columns that hold `field`.
+    fn columns(field: &str) -> Vec<Self::Column> {
+        Self::Column::from_str(field).into_iter().collect()
+    }
+    /// What a person would tell it from another by.
+    fn traits(row: &Self::Model, traits: &mut Traits);
     /// What the record is found by.
     fn terms(row: &Self::Model, terms: &mut Terms);
     /// The name and the etag that a caller sent.
     fn sent(from: &Self::Wire) -> (&str, &str);
+    /// The identifiers that a caller sent, in their order.
+    fn given(from: &Self::Wire) -> &[types::Identifier];
     /// The identifiers of a row.
     fn identifiers(row: &mut Self::Model) -> &mut Vec<Identifier>;
     /// When the row was last held against the world.
@@ -64,19 +77,26 @@ pub fn take<E: Record>(
             bad.add("update_mask", format!("`{field}` cannot be set"));
             continue;
         }
-        let before = row.clone();
-        let path = format!("{}.{field}", E::FIELD);
-        E::take(row, field, from, &mut Taking { path, refs, bad });
-        if *field == "identifiers" && refs.is_load() {
-            // What another source knows the record by is kept.
-            identifier::join(E::identifiers(row), E::identifiers(&mut before.clone()));
-        }
-        if *row != before {
+        if take_one::<E>(row, field, from, refs, bad) {
             changed.push((*field).to_owned());
         }
     }
     E::check(row, bad);
     changed
+}
+
+/// Takes one field into a row; whether that changed anything.
+pub fn take_one<E: Record>(
+    row: &mut E::Model,
+    field: &str,
+    from: &E::Wire,
+    refs: &mut References,
+    bad: &mut Violations,
+) -> bool {
+    let before = row.clone();
+    let path = format!("{}.{field}", E::FIELD);
+    E::take(row, field, from, &mut Taking { path, refs, bad });
+    *row != before
 }
 
 pub async fn get<E: Record>(scope: &Scope, name: &str) -> Result<E::Model> {
@@ -116,7 +136,8 @@ pub async fn create<E: Record>(tx: Tx, from: E::Wire) -> Result<E::Model> {
     take::<E>(&mut row, E::WRITABLE, &from, &mut refs, &mut bad);
     bad.finish()?;
     let mut row = caseward_store::insert::<E>(&tx, row).await?;
-    identifier::claim::<E>(&tx, [(id, E::identifiers(&mut row).clone())]).await?;
+    let identifiers = E::identifiers(&mut row).clone();
+    identifier::claim::<E>(&tx, [(id, identifiers)], &HashMap::new()).await?;
     term::put(&tx, E::Kind::COLLECTION, [(id, terms::<E>(&row))]).await?;
     created::<E>(&tx, id);
     Ok(row)
@@ -127,7 +148,7 @@ pub async fn update<E: Record>(tx: Tx, from: E::Wire, mask: FieldMask) -> Result
     let id = Id::<E::Kind>::parse(&format!("{}.name", E::FIELD), name)?;
     let mut before = find::<E>(&tx, id).await?;
     caseward_store::expect(id, *E::version(&mut before).0, etag)?;
-    let fields = check::masked(&mask, E::WRITABLE);
+    let fields = check::masked(&mask, E::WRITABLE)?;
     let mut refs = References::default();
     take::<E>(&mut before.clone(), &fields, &from, &mut refs, &mut Violations::default());
     refs.resolve(&tx).await?;
@@ -138,9 +159,9 @@ pub async fn update<E: Record>(tx: Tx, from: E::Wire, mask: FieldMask) -> Result
         return Ok(as_of::<E>(tx.ctx.now(), before));
     }
     let mut row = caseward_store::update::<E>(&tx, row).await?;
-    if E::identifiers(&mut row) != E::identifiers(&mut before) {
-        identifier::release(&tx, E::Kind::COLLECTION, id.uuid()).await?;
-        identifier::claim::<E>(&tx, [(id.uuid(), E::identifiers(&mut row).clone())]).await?;
+    let (ours, theirs) = (E::identifiers(&mut row), E::identifiers(&mut before));
+    if ours != theirs {
+        identifier::replace::<E>(&tx, id.uuid(), theirs, ours).await?;
     }
     if terms::<E>(&row) != terms::<E>(&before) {
         term::remove(&tx, E::Kind::COLLECTION, &[id.uuid()]).await?;

@@ -2,7 +2,7 @@
 use std::collections::{HashMap, HashSet};
 
 use caseward_core::{
-    Id, Kind, Name, Result, Violations,
+    Id, Kind, Name, Result, Violations, check,
     data::{Identifier, Json},
 };
 use caseward_store::{Resource, Scope};
@@ -37,11 +37,6 @@ impl References {
     /// The references of a load, where a record may be named by its identifier.
     pub fn load() -> Self {
         References { load: true, ..References::default() }
-    }
-
-    /// Whether they are those of a load.
-    pub fn is_load(&self) -> bool {
-        self.load
     }
 
     /// The one record that `name` names, or none where it is empty.
@@ -115,10 +110,8 @@ impl References {
             .and_then(|rest| rest.strip_prefix("?identifier="))
             .filter(|_| self.load);
         if let Some(identifier) = by_identifier {
-            // A URI does not hold this sign; a value may.
-            let (system, value) = identifier.split_once('|')?;
-            let (system, value) = (system.to_owned(), value.to_owned());
-            return Some(Key::Identifier(K::COLLECTION, Identifier { system, value }));
+            let one = check::identifier("", identifier).ok().flatten()?;
+            return Some(Key::Identifier(K::COLLECTION, one));
         }
         let id = Id::<K>::parse("", name).ok()?;
         Some(Key::Id(K::COLLECTION, id.uuid()))

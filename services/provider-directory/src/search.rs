@@ -25,26 +25,50 @@ const EARTH: f64 = 6_371_008.8;
 const NEAR: i32 = 50_000;
 
 /// A service, and where it is provided how far away.
+#[derive(Debug)]
 struct Hit {
     service: Uuid,
     location: Option<Uuid>,
     meters: f64,
+    /// By what it is sorted, where not by how far it is.
+    name: Vec<u8>,
 }
 
 impl Hit {
+    /// Its place in the order of the search.
+    fn key(&self) -> Vec<u8> {
+        match self.location {
+            None => [self.service.as_bytes().as_slice(), &self.name].concat(),
+            Some(_) => [&self.meters.to_be_bytes(), self.service.as_bytes().as_slice()].concat(),
+        }
+    }
+
     /// Whether this place is nearer; of two that are equally far, one stays the one.
     fn is_before(&self, other: &Hit) -> bool {
         self.meters.total_cmp(&other.meters).then(self.location.cmp(&other.location)).is_lt()
     }
 }
 
-pub async fn services(
-    scope: &Scope,
-    req: &pb::SearchServicesRequest,
-    page: &Page,
-) -> Result<(Vec<pb::ServiceMatch>, String)> {
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct Asked {
+    select: Select<healthcare_service::Entity>,
+    place: Place,
+    within: f64,
+}
+
+/// Where the services are to be.
+#[derive(Debug)]
+enum Place {
+    Anywhere,
+    Around(Position),
+    /// Of a postal code that no map knows nothing is near.
+    Nowhere,
+}
+
+pub fn asked(ctx: &Ctx, req: &pb::SearchServicesRequest) -> Result<Asked> {
     let mut bad = Violations::default();
-    let select = fitting(&scope.ctx, req, &mut bad);
+    let select = fitting(ctx, req, &mut bad);
     let near = bad.take("near", parts::position(&req.near)).flatten();
     let within = match bad.take("within_meters", check::within(req.within_meters, 0..=500_000)) {
         None | Some(0) => NEAR,
@@ -55,19 +79,27 @@ pub async fn services(
         bad.add("postal_code", "wants 5 or 9 digits");
     }
     bad.finish()?;
-    // Of a code that no map knows nothing is near.
-    let center = match near {
-        None if !req.postal_code.is_empty() => match postal_code::middle(&req.postal_code) {
-            None => return Ok((vec![], String::new())),
-            middle => middle,
-        },
-        near => near,
+    let place = match near {
+        Some(near) => Place::Around(near),
+        None if req.postal_code.is_empty() => Place::Anywhere,
+        None => postal_code::middle(&req.postal_code).map_or(Place::Nowhere, Place::Around),
     };
-    let (hits, next) = match center {
-        None => by_name(scope, select, page).await?,
-        Some(at) => by_distance(scope, select, at, f64::from(within), page).await?,
+    Ok(Asked { select, place, within: f64::from(within) })
+}
+
+pub async fn services(
+    scope: &Scope,
+    Asked { select, place, within }: Asked,
+    page: &Page,
+) -> Result<(Vec<pb::ServiceMatch>, String)> {
+    let hits = match place {
+        Place::Nowhere => vec![],
+        Place::Anywhere => by_name(scope, select, page).await?,
+        Place::Around(at) => by_distance(scope, select, at, within, page).await?,
     };
-    Ok((matches(scope, hits).await?, next))
+    let mut found = matches(scope, hits).await?;
+    let next = page.close(&mut found, |(hit, _)| hit.key());
+    Ok((found.into_iter().map(|(_, found)| found).collect(), next))
 }
 
 /// The services in use that fit all that was asked but the place.
@@ -114,7 +146,7 @@ async fn by_name(
     scope: &Scope,
     mut select: Select<healthcare_service::Entity>,
     page: &Page,
-) -> Result<(Vec<Hit>, String)> {
+) -> Result<Vec<Hit>> {
     use healthcare_service::Column;
     if let Some((id, name)) = page.after().and_then(<[u8]>::split_first_chunk::<16>) {
         let later = Condition::any()
@@ -123,7 +155,7 @@ async fn by_name(
         // The first half says where an index begins to read.
         select = select.filter(Column::SortKey.gte(name)).filter(later);
     }
-    let mut rows: Vec<(Uuid, Vec<u8>)> = select
+    let rows: Vec<(Uuid, Vec<u8>)> = select
         .select_only()
         .column(Column::Id)
         .column(Column::SortKey)
@@ -133,9 +165,8 @@ async fn by_name(
         .into_tuple()
         .all(&scope.db)
         .await?;
-    let next = page.close(&mut rows, |(id, name)| [id.as_bytes().as_slice(), name].concat());
-    let hit = |(service, _)| Hit { service, location: None, meters: 0.0 };
-    Ok((rows.into_iter().map(hit).collect(), next))
+    let hit = |(service, name)| Hit { service, location: None, meters: 0.0, name };
+    Ok(rows.into_iter().map(hit).collect())
 }
 
 async fn by_distance(
@@ -144,7 +175,7 @@ async fn by_distance(
     center: Position,
     within: f64,
     page: &Page,
-) -> Result<(Vec<Hit>, String)> {
+) -> Result<Vec<Hit>> {
     use location::{Column, Entity};
     let fitting = select.select_only().column(healthcare_service::Column::Id).into_query();
     let provided = Alias::new("provided");
@@ -179,7 +210,7 @@ async fn by_distance(
             (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         let (latitude, longitude) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
         let meters = distance(center, Position { latitude, longitude });
-        let hit = Hit { service, location: Some(location), meters };
+        let hit = Hit { service, location: Some(location), meters, name: vec![] };
         if meters <= within && nearest.get(&service).is_none_or(|known| hit.is_before(known)) {
             nearest.insert(service, hit);
         }
@@ -192,10 +223,7 @@ async fn by_distance(
         hits.drain(..hits.partition_point(seen));
     }
     hits.truncate(usize::try_from(page.limit()).unwrap_or(usize::MAX));
-    let next = page.close(&mut hits, |hit| {
-        [hit.meters.to_be_bytes().as_slice(), hit.service.as_bytes()].concat()
-    });
-    Ok((hits, next))
+    Ok(hits)
 }
 
 /// The places in the square around the circle, which an index finds.
@@ -226,7 +254,7 @@ fn distance(from: Position, to: Position) -> f64 {
 }
 
 /// What a caller wants to know of each hit.
-async fn matches(scope: &Scope, hits: Vec<Hit>) -> Result<Vec<pb::ServiceMatch>> {
+async fn matches(scope: &Scope, hits: Vec<Hit>) -> Result<Vec<(Hit, pb::ServiceMatch)>> {
     let mut services =
         by_id::<healthcare_service::Entity>(scope, hits.iter().map(|hit| hit.service)).await?;
     let place = |hit: &Hit| {
@@ -241,14 +269,15 @@ async fn matches(scope: &Scope, hits: Vec<Hit>) -> Result<Vec<pb::ServiceMatch>>
     for (hit, place) in hits.into_iter().zip(places) {
         let Some(service) = services.remove(&hit.service) else { continue };
         let provider = service.provided_by.and_then(|id| organizations.get(&id.uuid()));
-        matches.push(pb::ServiceMatch {
+        let found = pb::ServiceMatch {
             organization_display_name: provider
                 .map(|row| row.display_name.clone())
                 .unwrap_or_default(),
             healthcare_service: Some(service.into()),
             location: place.and_then(|id| locations.get(&id)).cloned().map(Into::into),
             distance_meters: hit.meters,
-        });
+        };
+        matches.push((hit, found));
     }
     Ok(matches)
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use time::{Date, Month, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{Error, Result, Time, Violation};
+use crate::{Error, Name, Result, Time, Violation, data::Identifier};
 
 /// The outcome of a check: the value as we keep it, or what is wrong with it.
 pub type Checked<T> = std::result::Result<T, String>;
@@ -102,9 +102,11 @@ pub fn list<W, T>(
 pub fn known<E: TryFrom<i32>>(number: i32) -> Checked<E> {
     match number {
         0 => Err("is required".to_owned()),
-        number => E::try_from(number).map_err(|_| "is not a known value".to_owned()),
+        number => E::try_from(number).map_err(|_| UNKNOWN.to_owned()),
     }
 }
+
+const UNKNOWN: &str = "is not a known value";
 
 /// A number within bounds.
 pub fn within<T: PartialOrd + std::fmt::Display>(
@@ -160,11 +162,126 @@ pub fn date(year: i32, month: i32, day: i32) -> Checked<Date> {
         .ok_or_else(|| "is a day that does not exist".to_owned())
 }
 
+/// How long the name of a caller is, at most: what holds one holds it whole, and no token is taken that has a longer one.
+pub const SUBJECT: usize = 200;
+
+/// How many fields a mask names at most, and how long a name may be. No resource has more, or longer ones.
+const MASKED: usize = 100;
+
 /// The fields that a mask names; all of `writable` where it names none (AIP-134).
-pub fn masked<'a>(mask: &'a prost_types::FieldMask, writable: &[&'a str]) -> Vec<&'a str> {
+pub fn masked<'a>(mask: &'a prost_types::FieldMask, writable: &[&'a str]) -> Result<Vec<&'a str>> {
+    if mask.paths.len() > MASKED || mask.paths.iter().any(|path| path.len() > MASKED) {
+        let why = format!("wants at most {MASKED} paths of at most {MASKED} characters");
+        return Err(Error::invalid("update_mask", why));
+    }
     match &mask.paths[..] {
-        [] => writable.to_vec(),
-        paths => paths.iter().map(String::as_str).collect(),
+        [] => Ok(writable.to_vec()),
+        paths => Ok(paths.iter().map(String::as_str).collect()),
+    }
+}
+
+/// How many members a filter names at most.
+const CHOICES: usize = 100;
+
+/// What the numbers of a filter stand for, such as the states of a resource, each as `known` knows it.
+pub fn choices<T, E>(
+    field: &str,
+    numbers: &[i32],
+    known: impl Fn(i32) -> std::result::Result<T, E>,
+) -> Result<Vec<T>> {
+    let mut bad = Violations::default();
+    let chosen = list(field, numbers, 0..=CHOICES, &mut bad, |number, bad| {
+        bad.take("", known(*number).map_err(|_| UNKNOWN.to_owned()))
+    });
+    bad.finish()?;
+    Ok(chosen)
+}
+
+/// The member of an enumeration that the filter `field` names, if it names one.
+pub fn choice<W: TryFrom<i32>>(field: &str, number: i32) -> Result<Option<W>> {
+    match number {
+        0 => Ok(None),
+        number => known(number).map(Some).map_err(|why| Error::invalid(field, why)),
+    }
+}
+
+/// The resource that the filter `field` names, if it names one.
+pub fn name<N: Name>(field: &str, name: &str) -> Result<Option<N>> {
+    if name.is_empty() { Ok(None) } else { N::parse(field, name).map(Some) }
+}
+
+/// The words that the filter `field` wants, if it wants any.
+pub fn wanted(field: &str, value: &str, longest: usize) -> Result<Option<String>> {
+    optional(value, longest).map_err(|why| Error::invalid(field, why))
+}
+
+/// The moments `from` and `until` that a filter wants, where it wants any.
+pub fn between(
+    from: &Option<prost_types::Timestamp>,
+    until: &Option<prost_types::Timestamp>,
+) -> Result<(Option<Time>, Option<Time>)> {
+    all((
+        moment(from).map_err(|why| Error::invalid("from", why)),
+        moment(until).map_err(|why| Error::invalid("until", why)),
+    ))
+}
+
+/// The identifier that a filter wants as `{system}|{value}`, if it wants one.
+pub fn identifier(field: &str, token: &str) -> Result<Option<Identifier>> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    // A URI does not hold this sign; a value may.
+    let found = token.split_once('|').and_then(|(system, value)| {
+        let (system, value) = (text(system, 1..=200).ok()?, text(value, 1..=200).ok()?);
+        Some(Identifier { system, value })
+    });
+    let wants = "wants `{system}|{value}`, each of 1 to 200 characters";
+    found.map(Some).ok_or_else(|| Error::invalid(field, wants))
+}
+
+/// What several parts of one request say together: all of them, or all that is wrong with any of them.
+pub trait Parts {
+    /// What they say.
+    type Whole;
+    /// Puts them together.
+    fn whole(self) -> Result<Self::Whole>;
+}
+
+/// All of `parts`, a tuple of results, or everything that is wrong with any of them.
+pub fn all<P: Parts>(parts: P) -> Result<P::Whole> {
+    parts.whole()
+}
+
+impl<A, B> Parts for (Result<A>, Result<B>) {
+    type Whole = (A, B);
+    fn whole(self) -> Result<(A, B)> {
+        match self {
+            (Ok(a), Ok(b)) => Ok((a, b)),
+            (Err(Error::Invalid(mut a)), Err(Error::Invalid(b))) => {
+                a.extend(b);
+                Err(Error::Invalid(a))
+            }
+            // What is no fault of the request goes before what is.
+            (Err(Error::Invalid(_)), Err(other)) => Err(other),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+}
+
+impl<A, B, C> Parts for (Result<A>, Result<B>, Result<C>) {
+    type Whole = (A, B, C);
+    fn whole(self) -> Result<(A, B, C)> {
+        let (a, b, c) = self;
+        all((all((a, b)), c)).map(|((a, b), c)| (a, b, c))
+    }
+}
+
+impl<A, B, C, D> Parts for (Result<A>, Result<B>, Result<C>, Result<D>) {
+    type Whole = (A, B, C, D);
+    fn whole(self) -> Result<(A, B, C, D)> {
+        let (a, b, c, d) = self;
+        all((all((a, b)), all((c, d)))).map(|((a, b), (c, d))| (a, b, c, d))
     }
 }
 
@@ -220,6 +337,41 @@ mod tests {
         assert!(text("ñandú", 1..=5).is_ok());
         assert_eq!(text("", 1..=5).unwrap_err(), "is required");
         assert!(text("a\u{0}b", 1..=5).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_any_part_of_a_request_is_said_together() {
+        let bad = |field: &str| -> Result<u8> { Err(Error::invalid(field, "is wrong")) };
+        let Err(Error::Invalid(said)) =
+            all((bad("parent"), Ok(1), bad("page_size"), bad("states")))
+        else {
+            panic!("must be refused")
+        };
+        let fields: Vec<&str> = said.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["parent", "page_size", "states"]);
+        assert!(matches!(all((bad("parent"), Err::<u8, _>(Error::Denied))), Err(Error::Denied)));
+        assert_eq!(all((Ok(1), Ok("two"), Ok(3.0))).unwrap(), (1, "two", 3.0));
+    }
+
+    #[test]
+    fn a_mask_has_bounds() {
+        let mask = |paths: Vec<String>| prost_types::FieldMask { paths };
+        assert_eq!(masked(&mask(vec![]), &["a", "b"]).unwrap(), ["a", "b"]);
+        assert_eq!(masked(&mask(vec!["b".to_owned()]), &["a", "b"]).unwrap(), ["b"]);
+        assert!(masked(&mask(vec!["a".to_owned(); 101]), &["a"]).is_err());
+        assert!(masked(&mask(vec!["a".repeat(101)]), &["a"]).is_err());
+    }
+
+    #[test]
+    fn an_identifier_is_a_system_and_a_value() {
+        let read = |token: &str| identifier("identifier", token);
+        let id = read("urn:mrn|1|2").unwrap().unwrap();
+        assert_eq!((id.system.as_str(), id.value.as_str()), ("urn:mrn", "1|2"));
+        assert!(read("").unwrap().is_none());
+        let long = format!("urn:mrn|{}", "1".repeat(201));
+        for token in ["urn:mrn", "|1", "urn:mrn|", "|", "urn\0|1", &long] {
+            assert!(read(token).is_err(), "{token}");
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! The data types that several tables keep as JSON: FHIR's names, addresses, codes, with their checks.
+use std::fmt::Display;
+
 use caseward_api::types::v1 as pb;
 use sea_orm::{
     ColIdx, QueryResult, TryGetError, TryGetable, Value,
@@ -350,6 +352,11 @@ pub fn wire<T, W: From<T>>(list: Json<Vec<T>>) -> Vec<W> {
     list.0.into_iter().map(Into::into).collect()
 }
 
+impl From<pb::Identifier> for Identifier {
+    fn from(pb::Identifier { system, value }: pb::Identifier) -> Self {
+        Identifier { system, value }
+    }
+}
 impl From<Identifier> for pb::Identifier {
     fn from(Identifier { system, value }: Identifier) -> Self {
         pb::Identifier { system, value }
@@ -401,6 +408,15 @@ impl From<Period> for pb::Period {
     }
 }
 
+/// The outcome of a loaded resource that was taken.
+pub fn taken(action: pb::ingest_outcome::Action, name: impl Display) -> pb::IngestOutcome {
+    pb::IngestOutcome {
+        action: action.into(),
+        name: name.to_string(),
+        ..pb::IngestOutcome::default()
+    }
+}
+
 /// The outcome of a loaded resource that was refused.
 pub fn refused(violations: Vec<Violation>) -> pb::IngestOutcome {
     let violations = violations
@@ -408,7 +424,7 @@ pub fn refused(violations: Vec<Violation>) -> pb::IngestOutcome {
         .map(|Violation { field, why }| pb::Violation { field, description: why })
         .collect();
     let action = pb::ingest_outcome::Action::Failed.into();
-    pb::IngestOutcome { action, name: String::new(), violations }
+    pb::IngestOutcome { action, violations, ..pb::IngestOutcome::default() }
 }
 
 // === storage ===

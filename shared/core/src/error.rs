@@ -10,6 +10,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 const DOMAIN: &str = "caseward";
 
+/// What the message of a refusal may hold of what is wrong, in bytes of a header.
+const TOLD: usize = 1024;
+
+/// What its details may hold of it. They go out in base64 with the message in them: all in all about 6 KiB of the 8 that
+/// many a client takes of headers.
+const DETAILED: usize = 3072;
+
+/// What is said of one thing that is wrong, at most. It can quote what a caller sent, such as the path of a mask.
+const ONE: usize = 256;
+
 /// Why a call was refused. `Display` is what the caller reads, so it never holds a patient's value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -143,8 +153,14 @@ impl Error {
         let mut details = ErrorDetails::new();
         match self {
             Error::Invalid(violations) => {
-                for Violation { field, why } in violations {
-                    details.add_bad_request_violation(field, why);
+                let (listed, more) = fitting(violations, DETAILED, |one| {
+                    cut(&one.field).len() + cut(&one.why).len() + FRAME
+                });
+                for Violation { field, why } in listed {
+                    details.add_bad_request_violation(cut(field), cut(why));
+                }
+                if more > 0 {
+                    metadata.insert("more".to_owned(), more.to_string());
                 }
             }
             Error::State { name, state, allowed } => {
@@ -160,8 +176,14 @@ impl Error {
             Error::Precondition { reason, message, subjects } => {
                 let none = [String::new()];
                 let subjects = if subjects.is_empty() { &none[..] } else { subjects };
-                for subject in subjects {
+                let (listed, more) = fitting(subjects, DETAILED, |subject| {
+                    reason.len() + subject.len() + message.len() + FRAME
+                });
+                for subject in listed {
                     details.add_precondition_failure_violation(*reason, subject, message);
+                }
+                if more > 0 {
+                    metadata.insert("more".to_owned(), more.to_string());
                 }
             }
             Error::Unavailable(_) | Error::Unsure => {
@@ -174,10 +196,42 @@ impl Error {
     }
 }
 
+/// What is wrong, in words; what does not fit is counted.
 fn summary(violations: &[Violation]) -> String {
-    let fields: Vec<String> =
-        violations.iter().map(|Violation { field, why }| format!("{field}: {why}")).collect();
-    fields.join("; ")
+    let said: Vec<String> = violations
+        .iter()
+        .map(|Violation { field, why }| format!("{}: {}", cut(field), cut(why)))
+        .collect();
+    let (listed, more) = fitting(&said, TOLD, |text| in_header(text) + "; ".len());
+    let listed = listed.join("; ");
+    if more == 0 { listed } else { format!("{listed}; and {more} more") }
+}
+
+/// What a violation takes in the details beside its words.
+const FRAME: usize = 8;
+
+/// The first of `all` that have room, and how many are left; the first has room in any case.
+fn fitting<T>(all: &[T], room: usize, size: impl Fn(&T) -> usize) -> (&[T], usize) {
+    let mut taken = 0;
+    let count = all
+        .iter()
+        .take_while(|one| {
+            taken += size(one);
+            taken <= room
+        })
+        .count()
+        .max(all.len().min(1));
+    (&all[..count], all.len() - count)
+}
+
+/// The beginning of a text, as much as is said of one thing.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(ONE)]
+}
+
+/// How many bytes a text takes in `grpc-message`, which percent-encodes what is not printable ASCII.
+fn in_header(text: &str) -> usize {
+    text.bytes().map(|b| if matches!(b, b' '..=b'~') && b != b'%' { 1 } else { 3 }).sum()
 }
 
 impl From<DbErr> for Error {
@@ -255,5 +309,49 @@ impl From<Error> for Status {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Error::Peer(Box::new(status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a status takes of the trailers: its message, and its details in base64.
+    fn trailers(status: &Status) -> usize {
+        in_header(status.message()) + status.details().len().div_ceil(3) * 4
+    }
+
+    #[test]
+    fn a_refusal_of_a_thousand_fields_fits_the_headers_of_any_client() {
+        for (field, why) in [
+            ("patient.names[0].given[0]".to_owned(), "is required".to_owned()),
+            ("ñ".repeat(5000), "日".repeat(5000)),
+        ] {
+            let all = vec![Violation { field, why }; 1000];
+            let status = Status::from(Error::Invalid(all));
+            assert!(trailers(&status) < 7 * 1024, "{}", trailers(&status));
+            let details = status.get_error_details();
+            let listed = details.bad_request().unwrap().field_violations.len();
+            let more: usize = details.error_info().unwrap().metadata["more"].parse().unwrap();
+            assert!(listed > 0 && listed + more == 1000);
+            assert!(status.message().ends_with(" more"), "{}", status.message());
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_few_fields_names_them_all() {
+        let one = |n| Violation { field: format!("names[{n}]"), why: "is required".to_owned() };
+        let status = Status::from(Error::Invalid((0..20).map(one).collect()));
+        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations.len(), 20);
+        assert!(status.message().ends_with("names[19]: is required"));
+        assert!(!status.get_error_details().error_info().unwrap().metadata.contains_key("more"));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_listed_as_far_as_there_is_room() {
+        let subjects = (0..500).map(|n| format!("cases/1/tasks/{n}")).collect();
+        let message = "end the open tasks first".to_owned();
+        let open = Error::Precondition { reason: "OPEN_OBLIGATIONS", message, subjects };
+        assert!(trailers(&Status::from(open)) < 7 * 1024);
     }
 }

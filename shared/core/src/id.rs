@@ -38,7 +38,7 @@ pub trait Name: Sized {
         let mut segments = name.split('/');
         Self::read(&mut segments)
             .filter(|_| segments.next().is_none())
-            .ok_or_else(|| Error::invalid(field, format!("want `{}`", Self::pattern())))
+            .ok_or_else(|| Error::invalid(field, format!("wants `{}`", Self::pattern())))
     }
 
     /// Takes the segments of the name.

@@ -1,14 +1,31 @@
 //! Keyset pages with opaque tokens.
+use std::fmt::{self, Write as _};
+
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use caseward_api::Paged;
 use uuid::Uuid;
 
-use crate::{Ctx, Error, Result};
+use crate::{Ctx, Result, Violations};
 
 const DEFAULT: u64 = 50;
 const MAX: u64 = 1000;
 const SEAL: usize = 8;
+const NEGATIVE: &str = "must not be negative";
+const FOREIGN: &str = "not a token of this list; start from the first page";
+
+/// What the rows of a page weigh together, at most: a message of more than 4 MiB reaches nobody.
+const WEIGHT: usize = 3 << 20;
+
+/// Counts what is written, and keeps nothing.
+struct Scale(usize);
+
+impl fmt::Write for Scale {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
 
 /// One page of a list, and where it begins.
 ///
@@ -34,10 +51,11 @@ impl Page {
     /// Reads the page a caller wants.
     pub fn open(ctx: &Ctx, request: &impl Paged) -> Result<Self> {
         let (size, token) = (request.page_size(), request.page_token());
-        let size = match u64::try_from(size) {
-            Err(_) => return Err(Error::invalid("page_size", "must not be negative")),
-            Ok(0) => DEFAULT,
-            Ok(n) => n.min(MAX),
+        let mut bad = Violations::default();
+        let size = match bad.take("page_size", u64::try_from(size).map_err(|_| NEGATIVE.to_owned()))
+        {
+            None | Some(0) => DEFAULT,
+            Some(n) => n.min(MAX),
         };
         let mut seal = Context::new(&SHA256);
         seal.update(ctx.organization().as_bytes());
@@ -48,10 +66,10 @@ impl Page {
         }
         let mut page = Page { after: None, size, seal: Seal(seal) };
         if !token.is_empty() {
-            page.after = Some(page.unseal(token).ok_or_else(|| {
-                Error::invalid("page_token", "not a token of this list; start from the first page")
-            })?);
+            page.after =
+                bad.take("page_token", page.unseal(token).ok_or_else(|| FOREIGN.to_owned()));
         }
+        bad.finish()?;
         Ok(page)
     }
 
@@ -75,12 +93,14 @@ impl Page {
         Uuid::from_slice(self.after()?).ok()
     }
 
-    /// Drops the extra row and says where the next page starts; empty on the last page.
-    pub fn close<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Vec<u8>) -> String {
-        if rows.len() as u64 <= self.size {
+    /// Drops the extra row, and what would make the page too large for a message, and says where the next page starts;
+    /// empty on the last page.
+    pub fn close<T: fmt::Debug>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Vec<u8>) -> String {
+        let fit = fitting(rows).min(self.size as usize);
+        if rows.len() <= fit {
             return String::new();
         }
-        rows.truncate(self.size as usize);
+        rows.truncate(fit);
         rows.last().map(|row| self.token(&key(row))).unwrap_or_default()
     }
 
@@ -103,12 +123,24 @@ impl Page {
     }
 }
 
+/// How many of `rows` one message holds, one at least. A row that is printed names its fields, so it is longer than the
+/// message of it, for every type alike, and nothing is copied to learn that.
+fn fitting<T: fmt::Debug>(rows: &[T]) -> usize {
+    let mut scale = Scale(0);
+    let fits = |row: &&T| {
+        // A scale refuses nothing.
+        let _ = write!(scale, "{row:?}");
+        scale.0 <= WEIGHT
+    };
+    rows.iter().take_while(fits).count().max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use caseward_api::patient::v1::ListPatientsRequest;
 
     use super::*;
-    use crate::Clock;
+    use crate::{Clock, Error};
 
     fn open(page_size: i32, page_token: &str, identifier: &str) -> Result<Page> {
         let ctx = Ctx::task("test", "List", Uuid::nil(), Clock::System);
@@ -125,6 +157,25 @@ mod tests {
         assert_eq!(open(2, &token, "a").unwrap().after_id(), Some(Uuid::from_u128(2)));
         assert!(open(2, &token, "b").is_err());
         assert!(open(2, &token[1..], "a").is_err());
+    }
+
+    #[test]
+    fn a_page_of_large_rows_ends_early_and_the_next_goes_on() {
+        let page = open(1000, "", "").unwrap();
+        let mut rows: Vec<String> = (0..9).map(|n| format!("{n}").repeat(1 << 20)).collect();
+        let key = |row: &String| row.as_bytes()[..1].to_vec();
+        let token = page.close(&mut rows, key);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(open(1000, &token, "").unwrap().after(), Some(&b"1"[..]));
+        let mut one = vec!["x".repeat(5 << 20)];
+        assert_eq!((page.close(&mut one, key), one.len()), (String::new(), 1));
+    }
+
+    #[test]
+    fn a_wrong_size_and_a_wrong_token_are_said_together() {
+        let Err(Error::Invalid(said)) = open(-1, "?", "") else { panic!("must be refused") };
+        let fields: Vec<&str> = said.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["page_size", "page_token"]);
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Moody {
             } else {
                 vec![]
             },
+            ..IngestOutcome::default()
         }
     }
 

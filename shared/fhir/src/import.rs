@@ -292,6 +292,7 @@ impl<S: Sink + Send> Run<'_, S> {
         match outcome {
             Some(outcome) if end != End::Failed => {
                 self.names.stored(resource, outcome.name.clone());
+                self.report.left_out(&self.site(resource), resource_type, &outcome.left_out);
             }
             _ => {
                 let violations = outcome.map(|one| one.violations.clone()).unwrap_or_default();

@@ -115,10 +115,11 @@ impl<P> Waiting<P> {
         let outcomes = sink.ingest(batch(members)).await?;
         for (n, site) in sites.iter().enumerate() {
             let end = outcomes.get(n).map_or(End::Failed, End::from);
+            let outcome = outcomes.get(n).cloned().unwrap_or_default();
             if end == End::Failed {
-                let violations = outcomes.get(n).map(|one| &*one.violations).unwrap_or_default();
-                report.refused(site, self.resource_type, violations);
+                report.refused(site, self.resource_type, &outcome.violations);
             }
+            report.left_out(site, self.resource_type, &outcome.left_out);
             report.count(self.resource_type, end, 1);
         }
         Ok(())

@@ -16,7 +16,8 @@ pub(crate) fn read(at: &Node<'_>, _: &Links<'_>, identifiers: Vec<Identifier>) -
     let (deceased, deceased_time) = deceased(at);
     let state = match at.flag("active") {
         Some(false) => State::Inactive,
-        Some(true) | None => State::Active,
+        Some(true) => State::Active,
+        None => State::Unspecified,
     };
     Some(Patient {
         identifiers,

@@ -131,6 +131,13 @@ impl Report {
         }
     }
 
+    /// Takes over what a service left out of an entry that it took.
+    pub(crate) fn left_out(&mut self, site: &Site, resource_type: &str, all: &[Violation]) {
+        for Violation { field, description } in all {
+            self.warn(site, &fhir_path(resource_type, field), description.clone());
+        }
+    }
+
     fn warn(&mut self, site: &Site, path: &str, reason: String) {
         let path = unnumbered(path);
         let known = self.warnings.iter_mut().find(|one| one.path == path && one.reason == reason);

@@ -354,19 +354,23 @@ impl Common {
         if addresses.is_empty() {
             return Ok(None);
         }
-        let addresses = addresses.split(',').map(|address| {
-            let uri: Uri = address.trim().parse().with_context(|| format!("in peers.{name}"))?;
-            let Some(host) = uri.host() else { bail!("peers.{name} wants addresses") };
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let here = host == "localhost" || host.parse().is_ok_and(is_loopback);
-            ensure!(
-                here || self.tls.elsewhere || uri.scheme_str() == Some("https"),
-                "peers.{name} is on another machine, so it wants https://, or tls.elsewhere where a mesh or a proxy \
-                 beside this process encrypts"
-            );
-            Ok(uri)
-        });
+        let said = format!("peers.{name}");
+        let addresses = addresses.split(',').map(|address| self.origin(&said, address));
         addresses.collect::<anyhow::Result<_>>().map(Some)
+    }
+
+    /// The address of somebody to call, as `said` has it: plain text stays on this machine.
+    pub fn origin(&self, said: &str, address: &str) -> anyhow::Result<Uri> {
+        let uri: Uri = address.trim().parse().with_context(|| format!("in {said}"))?;
+        let Some(host) = uri.host() else { bail!("{said} wants an address") };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let here = host == "localhost" || host.parse().is_ok_and(is_loopback);
+        ensure!(
+            here || self.tls.elsewhere || uri.scheme_str() == Some("https"),
+            "{said} is on another machine, so it wants https://, or tls.elsewhere where a mesh or a proxy beside this \
+             process encrypts"
+        );
+        Ok(uri)
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use caseward_core::Time;
+use caseward_core::{Time, check};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
@@ -130,6 +130,9 @@ impl Verifier {
         let rules = &self.0.rules;
         if ttl > rules.max_lifetime {
             bail!("a token must not live longer than {} seconds", rules.max_lifetime.as_secs());
+        }
+        if let Err(why) = check::text(subject, 1..=check::SUBJECT) {
+            bail!("the subject of a token {why}");
         }
         let issued = jwt::seconds(now);
         local.sign(&Claim {

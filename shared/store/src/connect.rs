@@ -10,6 +10,8 @@ use sea_orm_migration::MigratorTrait;
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::file::File;
+
 /// Where a service keeps its data.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +63,7 @@ pub(crate) struct Pools {
     pub(crate) read: DatabaseConnection,
     pub(crate) write: DatabaseConnection,
     pub(crate) writers: u32,
+    pub(crate) file: File,
 }
 
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Pools> {
@@ -103,7 +106,8 @@ async fn sqlite(settings: &Settings) -> anyhow::Result<Pools> {
     keeps_what_it_acknowledges(&write).await?;
     let read =
         Database::connect(options(settings.readers, "ON")).await.context("opening the database")?;
-    Ok(Pools { read, write, writers: 1 })
+    let file = File::of(&write).await?;
+    Ok(Pools { read, write, writers: 1, file })
 }
 
 /// Refuses a connection whose commits a power cut would take back.
@@ -168,7 +172,8 @@ async fn postgres(settings: &Settings) -> anyhow::Result<Pools> {
         postgres.options([("statement_timeout", "30s"), ("default_transaction_read_only", "on")])
     });
     let read = Database::connect(options).await.context("opening the database")?;
-    Ok(Pools { read, write, writers: settings.writers.max(1) })
+    let file = File::elsewhere();
+    Ok(Pools { read, write, writers: settings.writers.max(1), file })
 }
 
 /// Brings the schema up to date, wholly or not at all: what is killed half way leaves nothing to trip over. On

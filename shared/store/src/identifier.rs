@@ -43,8 +43,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// The resources of `kind` with one identifier, for use within a scoped query.
-pub fn holder(ctx: &Ctx, kind: &str, system: &str, value: &str) -> SelectStatement {
-    let one = Identifier { system: system.to_owned(), value: value.to_owned() };
+pub fn holder(ctx: &Ctx, kind: &str, one: Identifier) -> SelectStatement {
     holders(ctx, kind, &[one])
 }
 

@@ -10,6 +10,7 @@
 pub mod audit;
 mod batch;
 mod connect;
+mod file;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;

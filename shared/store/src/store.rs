@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     Db, Scope, Settings, Tx, Vitals, audit,
     connect::{self, Pools},
+    file::File,
     inbox, outbox, replay, vitals,
     writer::{self, Job, Once, Unit},
 };
@@ -36,6 +37,7 @@ pub struct Store {
 struct Inner {
     read: DatabaseConnection,
     write: DatabaseConnection,
+    file: File,
     queue: mpsc::Sender<Box<dyn Job>>,
     committed: Arc<Notify>,
     ends: Arc<audit::Ends>,
@@ -63,10 +65,11 @@ impl Store {
             let chain = audit::Chain::new();
             ends.moved(&chain);
             let group = settings.group.max(1);
-            tokio::spawn(writer::run(db, jobs, group, committed, chain, ends.clone()));
+            let file = pools.file.clone();
+            tokio::spawn(writer::run(db, file, jobs, group, committed, chain, ends.clone()));
         }
-        let Pools { read, write, writers: _ } = pools;
-        Ok(Store { inner: Arc::new(Inner { read, write, queue, committed, ends }) })
+        let Pools { read, write, writers: _, file } = pools;
+        Ok(Store { inner: Arc::new(Inner { read, write, file, queue, committed, ends }) })
     }
 
     /// The data `ctx` may see.
@@ -148,8 +151,9 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and is where it was.
     pub async fn ping(&self) -> Result<()> {
+        self.inner.file.is_there()?;
         self.inner.read.execute_unprepared("SELECT 1").await?;
         Ok(())
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     audit,
     batch::{Batch, Txn},
+    file::File,
     inbox, outbox, replay,
     scope::{Side, Tx},
     transition,
@@ -41,13 +42,14 @@ pub(crate) trait Job: Send {
 /// Takes jobs from `queue` until it closes. Each writer has its own audit chain.
 pub(crate) async fn run(
     db: DatabaseConnection,
+    file: File,
     queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
     group: usize,
     committed: Arc<tokio::sync::Notify>,
     chain: audit::Chain,
     ends: Arc<audit::Ends>,
 ) {
-    let mut writer = Writer { db, chain, ends, committed };
+    let mut writer = Writer { db, file, chain, ends, committed };
     loop {
         let mut jobs = Vec::new();
         if queue.lock().await.recv_many(&mut jobs, group).await == 0 {
@@ -59,6 +61,7 @@ pub(crate) async fn run(
 
 struct Writer {
     db: DatabaseConnection,
+    file: File,
     chain: audit::Chain,
     ends: Arc<audit::Ends>,
     committed: Arc<tokio::sync::Notify>,
@@ -108,6 +111,7 @@ impl Writer {
     }
 
     async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        self.file.is_there()?;
         let txn = self.db.begin_with_options(immediate()).await.map_err(Error::from)?;
         let txn = if jobs.len() > 1 { Txn::of_many(txn) } else { Txn::of_one(txn) };
         let txn = Arc::new(txn);
@@ -139,6 +143,10 @@ impl Writer {
             // The next place in the chain may be taken or not, so this chain ends here.
             self.chain = audit::Chain::new();
             self.ends.began(&self.chain);
+            return Err(Failure::Unknown);
+        }
+        // Where it went meanwhile, so did what was committed.
+        if self.file.is_there().is_err() {
             return Err(Failure::Unknown);
         }
         self.chain = chain;

@@ -3,7 +3,7 @@ use caseward_api::{
     Verb,
     careplan::v1::{self as pb, assessment_service_server::AssessmentService},
 };
-use caseward_core::{Ctx, Name, Page};
+use caseward_core::{Ctx, Name, Page, check};
 use caseward_store::Store;
 use tonic::{Request, Response, Status};
 
@@ -57,9 +57,15 @@ impl AssessmentService for Assessments {
         req: Request<pb::ListQuestionnairesRequest>,
     ) -> Reply<pb::ListQuestionnairesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
+        let (page, url, states, identifier) = check::all((
+            Page::open(&ctx, &req),
+            check::wanted("url", &req.url, form::URL),
+            check::choices("states", &req.states, form::State::known),
+            check::identifier("identifier", &req.identifier),
+        ))?;
         form::provide(&self.store, &ctx).await?;
-        let (rows, next_page_token) = form::list(&self.store.read(&ctx), &req, &page).await?;
+        let (rows, next_page_token) =
+            form::list(&self.store.read(&ctx), url, states, identifier, &page).await?;
         let questionnaires = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListQuestionnairesResponse { questionnaires, next_page_token }))
     }
@@ -99,9 +105,14 @@ impl AssessmentService for Assessments {
         req: Request<pb::ListAssessmentsRequest>,
     ) -> Reply<pb::ListAssessmentsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page, form, states) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::name("questionnaire", &req.questionnaire),
+            check::choices("states", &req.states, assessment::State::known),
+        ))?;
         let (rows, next_page_token) =
-            assessment::list(&self.store.read(&ctx), case, &req, &page).await?;
+            assessment::list(&self.store.read(&ctx), case, form, states, &page).await?;
         let assessments = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListAssessmentsResponse { assessments, next_page_token }))
     }

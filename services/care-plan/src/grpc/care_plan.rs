@@ -118,9 +118,13 @@ impl CarePlanService for CarePlans {
         req: Request<pb::ListProblemsRequest>,
     ) -> Reply<pb::ListProblemsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page, states) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choices("states", &req.states, problem::State::known),
+        ))?;
         let (rows, next_page_token) =
-            problem::list(&self.store.read(&ctx), case, &req.states, &page).await?;
+            problem::list(&self.store.read(&ctx), case, states, &page).await?;
         let problems = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListProblemsResponse { problems, next_page_token }))
     }
@@ -184,9 +188,13 @@ impl CarePlanService for CarePlans {
         req: Request<pb::ListCarePlansRequest>,
     ) -> Reply<pb::ListCarePlansResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page, states) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choices("states", &req.states, care_plan::State::known),
+        ))?;
         let (rows, next_page_token) =
-            care_plan::list(&self.store.read(&ctx), case, &req.states, &page).await?;
+            care_plan::list(&self.store.read(&ctx), case, states, &page).await?;
         let care_plans = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListCarePlansResponse { care_plans, next_page_token }))
     }
@@ -343,9 +351,13 @@ impl CarePlanService for CarePlans {
 
     async fn list_goals(&self, req: Request<pb::ListGoalsRequest>) -> Reply<pb::ListGoalsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (plan, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (plan, page, states) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choices("states", &req.states, goal::State::known),
+        ))?;
         let (rows, next_page_token) =
-            goal::list(&self.store.read(&ctx), plan, &req.states, &page).await?;
+            goal::list(&self.store.read(&ctx), plan, states, &page).await?;
         let goals = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListGoalsResponse { goals, next_page_token }))
     }
@@ -439,9 +451,13 @@ impl CarePlanService for CarePlans {
         req: Request<pb::ListActivitiesRequest>,
     ) -> Reply<pb::ListActivitiesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (plan, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (plan, page, states) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choices("states", &req.states, activity::State::known),
+        ))?;
         let (rows, next_page_token) =
-            activity::list(&self.store.read(&ctx), plan, &req.states, &page).await?;
+            activity::list(&self.store.read(&ctx), plan, states, &page).await?;
         let activities = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListActivitiesResponse { activities, next_page_token }))
     }

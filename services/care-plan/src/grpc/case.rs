@@ -109,8 +109,9 @@ impl CaseService for Cases {
 
     async fn list_cases(&self, req: Request<pb::ListCasesRequest>) -> Reply<pb::ListCasesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
-        let (rows, next_page_token) = case::list(&self.store.read(&ctx), &req, &page).await?;
+        let scope = self.store.read(&ctx);
+        let (page, select) = check::all((Page::open(&ctx, &req), case::asked(&scope, &req)))?;
+        let (rows, next_page_token) = case::list(&scope, select, &page).await?;
         let cases = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListCasesResponse { cases, next_page_token }))
     }
@@ -314,7 +315,8 @@ impl CaseService for Cases {
         req: Request<pb::ListAccountabilitiesRequest>,
     ) -> Reply<pb::ListAccountabilitiesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let (rows, next_page_token) =
             accountability::list(&self.store.read(&ctx), case, &page).await?;
         let accountabilities = rows.into_iter().map(Into::into).collect();
@@ -326,9 +328,13 @@ impl CaseService for Cases {
         req: Request<pb::ListTransitionsRequest>,
     ) -> Reply<pb::ListTransitionsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page, resource) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            transition::asked(&req),
+        ))?;
         let (rows, next_page_token) =
-            transition::list(&self.store.read(&ctx), case, &req.resource, &page).await?;
+            transition::list(&self.store.read(&ctx), case, resource, &page).await?;
         Ok(Response::new(pb::ListTransitionsResponse { transitions: rows, next_page_token }))
     }
 
@@ -337,7 +343,8 @@ impl CaseService for Cases {
         req: Request<pb::ListTimelineRequest>,
     ) -> Reply<pb::ListTimelineResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let (rows, next_page_token) = timeline::list(&self.store.read(&ctx), case, &page).await?;
         let timeline = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListTimelineResponse { timeline, next_page_token }))
@@ -348,7 +355,8 @@ impl CaseService for Cases {
         req: Request<pb::ListOpenObligationsRequest>,
     ) -> Reply<pb::ListOpenObligationsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let (rows, next_page_token) = obligation::list(&self.store.read(&ctx), case, &page).await?;
         Ok(Response::new(pb::ListOpenObligationsResponse {
             open_obligations: rows,
@@ -361,7 +369,8 @@ impl CaseService for Cases {
         req: Request<pb::ListHandoffsRequest>,
     ) -> Reply<pb::ListHandoffsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let (rows, next_page_token) = handoff::list(&self.store.read(&ctx), case, &page).await?;
         let handoffs = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListHandoffsResponse { handoffs, next_page_token }))
@@ -372,8 +381,11 @@ impl CaseService for Cases {
         req: Request<pb::ListMembersRequest>,
     ) -> Reply<pb::ListMembersResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
-        let at = check::moment(&req.time).map_err(|why| Error::invalid("time", why))?;
+        let (case, page, at) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::moment(&req.time).map_err(|why| Error::invalid("time", why)),
+        ))?;
         let (rows, next_page_token) = member::list(&self.store.read(&ctx), case, at, &page).await?;
         let members = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListMembersResponse { members, next_page_token }))

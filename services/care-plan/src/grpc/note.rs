@@ -3,7 +3,7 @@ use caseward_api::{
     Verb,
     careplan::v1::{self as pb, note_service_server::NoteService},
 };
-use caseward_core::{Ctx, Name, Page};
+use caseward_core::{Ctx, Name, Page, check};
 use caseward_store::Store;
 use tonic::{Request, Response, Status};
 
@@ -48,9 +48,14 @@ impl NoteService for Notes {
 
     async fn list_notes(&self, req: Request<pb::ListNotesRequest>) -> Reply<pb::ListNotesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page, states, class) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choices("states", &req.states, note::State::known),
+            check::choice::<pb::note::Class>("class", req.class),
+        ))?;
         let (rows, next_page_token) =
-            note::list(&self.store.read(&ctx), case, req.class, &req.states, &page).await?;
+            note::list(&self.store.read(&ctx), case, class, states, &page).await?;
         let notes = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListNotesResponse { notes, next_page_token }))
     }
@@ -105,7 +110,8 @@ impl NoteService for Notes {
         req: Request<pb::ListEvaluationsRequest>,
     ) -> Reply<pb::ListEvaluationsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page) =
+            check::all((Name::parse("parent", &req.parent), Page::open(&ctx, &req)))?;
         let (rows, next_page_token) = evaluation::list(&self.store.read(&ctx), case, &page).await?;
         let evaluations = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListEvaluationsResponse { evaluations, next_page_token }))

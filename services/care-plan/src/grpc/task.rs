@@ -54,9 +54,14 @@ impl TaskService for Tasks {
 
     async fn list_tasks(&self, req: Request<pb::ListTasksRequest>) -> Reply<pb::ListTasksResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let (case, page) = (Name::parse("parent", &req.parent)?, Page::open(&ctx, &req)?);
+        let (case, page, states, owner) = check::all((
+            Name::parse("parent", &req.parent),
+            Page::open(&ctx, &req),
+            check::choices("states", &req.states, task::State::known),
+            check::wanted("owner", &req.owner, check::SUBJECT),
+        ))?;
         let (rows, next_page_token) =
-            task::list(&self.store.read(&ctx), case, &req.states, &req.owner, &page).await?;
+            task::list(&self.store.read(&ctx), case, states, owner, &page).await?;
         let tasks = rows.into_iter().map(|row| row.wire(ctx.now())).collect();
         Ok(Response::new(pb::ListTasksResponse { tasks, next_page_token }))
     }
@@ -96,8 +101,8 @@ impl TaskService for Tasks {
         req: Request<pb::ListWorklistRequest>,
     ) -> Reply<pb::ListWorklistResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
-        Ok(Response::new(worklist::list(&self.store.read(&ctx), &req, &page).await?))
+        let (page, asked) = check::all((Page::open(&ctx, &req), worklist::asked(&ctx, &req)))?;
+        Ok(Response::new(worklist::list(&self.store.read(&ctx), asked, &page).await?))
     }
 
     async fn offer_task(&self, req: Request<pb::OfferTaskRequest>) -> Reply<pb::Task> {

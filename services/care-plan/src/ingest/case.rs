@@ -19,6 +19,7 @@ async fn store(tx: &Tx, from: &pb::Case, running: bool) -> Result<(Action, Model
     let identity = Identity::of(tx, "case", IDENTIFIED, &from.identifiers).await?;
     let unspecified = if running { State::Active } else { State::Identified };
     let state = part::state("case.state", from.state, unspecified, State::known)?;
+    check::wanted("case.accountable", &from.accountable, check::SUBJECT)?;
     let draft = Model::draft(&tx.ctx, from)?;
     let Some(known) = identity.known else {
         let mut row = draft;

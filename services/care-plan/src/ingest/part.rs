@@ -1,6 +1,6 @@
 //! One part of a load: found by its identifiers, made or brought up to date, or refused alone.
-use caseward_api::types::v1::{self as types, IngestOutcome, Violation, ingest_outcome::Action};
-use caseward_core::{Error, Result, Violations, check, data};
+use caseward_api::types::v1::{self as types, IngestOutcome, ingest_outcome::Action};
+use caseward_core::{Error, Result, Violation, Violations, check, data};
 use caseward_store::{Resource, Tx, identifier, transition};
 use sea_orm::entity::prelude::*;
 
@@ -70,8 +70,7 @@ where
 pub(super) fn settle<E: Resource>(done: Result<(Action, E::Model)>) -> Result<Loaded<E::Model>> {
     match done {
         Ok((action, row)) => {
-            let outcome =
-                IngestOutcome { action: action.into(), name: E::name(&row), violations: vec![] };
+            let outcome = data::taken(action, E::name(&row));
             Ok(Loaded { outcome, row: Some(row) })
         }
         Err(Error::Invalid(violations)) => {
@@ -198,13 +197,7 @@ pub(super) fn state<S>(
 /// The outcome of each of `count` parts whose parent was refused.
 pub(super) fn lost(count: usize, parent: &str) -> Vec<IngestOutcome> {
     let why = "was refused, and this part with it".to_owned();
-    let violation = Violation { field: parent.to_owned(), description: why };
-    let outcome = IngestOutcome {
-        action: Action::Failed.into(),
-        name: String::new(),
-        violations: vec![violation],
-    };
-    vec![outcome; count]
+    vec![data::refused(vec![Violation { field: parent.to_owned(), why }]); count]
 }
 
 /// Why the part is in its state, as the source says; what we know stays where it says nothing.

@@ -201,3 +201,42 @@ fn a_suite_that_serves_takes_the_import_itself() {
     assert!(report["failures"][0]["reason"].as_str().unwrap().contains("ended early"));
     drop(serving);
 }
+
+#[test]
+fn an_import_goes_where_it_is_told_and_nowhere_else() {
+    let home = Home::new();
+    let file = home.write("bundle.json", &bundle("1961-03-04"));
+    let import = |home: &Home, to: &str| {
+        let output = home.run(&["import", "fhir", &file, "--json", "--to", to]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (report, output.status.code(), stderr(&output))
+    };
+    // Nothing listens there yet; the data folder is not what was meant.
+    let (report, code, _) = import(&home, &format!("http://{}", home.listen));
+    assert_eq!(code, Some(1));
+    assert!(
+        report["failures"][0]["reason"].as_str().unwrap().contains("ended early"),
+        "{report:#}"
+    );
+    let (_, code, said) = import(&home, "http://caseward.example.org");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("https://"), "{said}");
+
+    let serving = Serving::start(&home);
+    let (report, code, _) = import(&home, &format!("http://{}", home.listen));
+    assert_eq!(code, Some(0), "{report:#}");
+    assert_eq!(report["resources"]["Patient"]["created"], 1, "nothing of it was there: {report:#}");
+    drop(serving);
+}
+
+#[test]
+fn an_import_leaves_the_data_folder_alone_where_something_else_listens() {
+    let home = Home::new();
+    let file = home.write("bundle.json", &bundle("1961-03-04"));
+    // Takes connections and closes them without a word.
+    let other = std::net::TcpListener::bind(&home.listen).unwrap();
+    std::thread::spawn(move || other.incoming().for_each(drop));
+    let output = home.run(&["import", "fhir", &file, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no suite"), "{}", stderr(&output));
+}

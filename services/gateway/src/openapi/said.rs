@@ -99,7 +99,8 @@ impl<'c> Said<'c> {
     fn pattern(&self, field: &FieldDescriptor) -> Option<String> {
         let forms: Vec<_> = forms(self.comment).map(pattern_of).collect();
         if !forms.is_empty() {
-            let load = self.loaded.then(|| r"[A-Za-z]*\?identifier=[^|]*\|.+".to_owned());
+            let load =
+                self.loaded.then(|| r"[A-Za-z]*\?identifier=[^|]{1,200}\|.{1,200}".to_owned());
             return Some(format!(
                 "({})",
                 forms.into_iter().chain(load).collect::<Vec<_>>().join("|")
@@ -177,8 +178,9 @@ fn pattern_of(form: &str) -> String {
         pattern.push_str(match name {
             // What the issuer calls somebody.
             "subject" => "[^/]+",
-            "system" => "[^|]*",
-            "value" => ".+",
+            // As `caseward_core::check::identifier` reads them.
+            "system" => "[^|]{1,200}",
+            "value" => ".{1,200}",
             _ => UUID,
         });
         rest = after;
@@ -284,7 +286,7 @@ mod tests {
         assert_eq!(held("What it is called."), []);
         assert_eq!(
             forms("Only that with this identifier, as `{system}|{value}`.").map(pattern_of).next(),
-            Some(r"[^|]*\|.+".into())
+            Some(r"[^|]{1,200}\|.{1,200}".into())
         );
     }
 }

@@ -2,7 +2,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use caseward_api::notification::v1::{self as pb, inbox_service_server::InboxService};
-use caseward_core::{Ctx, Page};
+use caseward_core::{Ctx, Page, check};
 use caseward_store::Store;
 use futures_util::Stream;
 use tokio::sync::Notify;
@@ -28,8 +28,8 @@ impl InboxService for Inboxes {
         req: Request<pb::ListInboxItemsRequest>,
     ) -> Reply<pb::ListInboxItemsResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let owner = inbox::owner(&ctx, "parent", &req.parent)?;
-        let page = Page::open(&ctx, &req)?;
+        let owner = inbox::owner(&ctx, "parent", &req.parent);
+        let (owner, page) = check::all((owner, Page::open(&ctx, &req)))?;
         let (rows, next_page_token) =
             inbox::list(&self.store.read(&ctx), &owner, req.unread_only, &page).await?;
         let items = rows.into_iter().map(Into::into).collect();
@@ -51,10 +51,14 @@ impl InboxService for Inboxes {
         req: Request<pb::WatchInboxRequest>,
     ) -> Reply<Self::WatchInboxStream> {
         let (ctx, req) = Ctx::open(req)?;
-        let owner = inbox::owner(&ctx, "name", &req.name)?;
-        let last = match req.resume_token.as_str() {
-            "" => inbox::last(&self.store.read(&ctx), &owner).await?,
-            token => inbox::resume(token)?,
+        let resume = match req.resume_token.as_str() {
+            "" => Ok(None),
+            token => inbox::resume(token).map(Some),
+        };
+        let (owner, resume) = check::all((inbox::owner(&ctx, "name", &req.name), resume))?;
+        let last = match resume {
+            None => inbox::last(&self.store.read(&ctx), &owner).await?,
+            Some(last) => last,
         };
         let (store, arrived) = (self.store.clone(), self.arrived.clone());
         let stopping = self.stopping.clone();

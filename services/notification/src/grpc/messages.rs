@@ -4,7 +4,7 @@ use std::sync::Arc;
 use caseward_api::notification::v1::{
     self as pb, message_service_server::MessageService, recipient::Who,
 };
-use caseward_core::{Ctx, Name, Page};
+use caseward_core::{Ctx, Name, Page, check};
 use caseward_server::relation::Relations;
 use caseward_store::Store;
 use tonic::{Request, Response};
@@ -46,9 +46,10 @@ impl MessageService for Messages {
         req: Request<pb::ListMessagesRequest>,
     ) -> Reply<pb::ListMessagesResponse> {
         let (ctx, req) = Ctx::open(req)?;
-        let page = Page::open(&ctx, &req)?;
+        let (page, select) = check::all((Page::open(&ctx, &req), message::asked(&ctx, &req)))?;
         self.acquaint(&ctx, &req.patient).await?;
-        let (rows, next_page_token) = message::list(&self.store.read(&ctx), &req, &page).await?;
+        let (rows, next_page_token) =
+            caseward_store::page(&self.store.read(&ctx), select, &page).await?;
         let messages = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListMessagesResponse { messages, next_page_token }))
     }

@@ -33,10 +33,10 @@ impl TemplateService for Templates {
         req: Request<pb::ListTemplatesRequest>,
     ) -> Reply<pb::ListTemplatesResponse> {
         let (ctx, req) = Ctx::open(req)?;
+        let (page, select) = check::all((Page::open(&ctx, &req), template::asked(&ctx, &req)))?;
         self.installed.ensure(&self.store, &ctx).await?;
-        let page = Page::open(&ctx, &req)?;
         let (rows, next_page_token) =
-            template::list(&self.store.read(&ctx), &req.key, &req.states, &page).await?;
+            caseward_store::page(&self.store.read(&ctx), select, &page).await?;
         let templates = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListTemplatesResponse { templates, next_page_token }))
     }

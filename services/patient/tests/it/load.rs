@@ -233,3 +233,33 @@ async fn a_loaded_consent_keeps_its_state_and_one_that_was_taken_back_stays_so()
         assert_eq!(written.state(), State::Draft);
     }
 }
+
+#[tokio::test]
+async fn a_load_says_whether_a_record_is_in_use() {
+    use pb::patient::State;
+    for world in worlds().await {
+        let mut hub = world.caller("hub", "integration");
+        let mut load = async |state: State| {
+            let patient = pb::Patient {
+                names: person("Byron"),
+                identifiers: identifier("1"),
+                state: state.into(),
+                ..Default::default()
+            };
+            let request =
+                pb::IngestPatientsRequest { patients: vec![patient], ..Default::default() };
+            let outcome =
+                hub.ingest_patients(request).await.unwrap().into_inner().outcomes.remove(0);
+            let request = pb::GetPatientRequest { name: outcome.name.clone() };
+            let row = hub.get_patient(request).await;
+            (outcome.action(), row.map(|row| row.into_inner().state()).ok())
+        };
+        let (active, inactive) = (Some(State::Active), Some(State::Inactive));
+        assert_eq!(load(State::Unspecified).await, (Action::Created, active));
+        assert_eq!(load(State::Inactive).await, (Action::Updated, inactive));
+        // A source that does not say so has no opinion.
+        assert_eq!(load(State::Unspecified).await, (Action::Unchanged, inactive));
+        assert_eq!(load(State::Active).await, (Action::Updated, active));
+        assert_eq!(load(State::Merged).await, (Action::Failed, None));
+    }
+}

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use caseward_api::{
     directory::v1 as pb,
-    types::v1::{IngestOutcome, ingest_outcome::Action},
+    types::v1::{self as types, IngestOutcome, ingest_outcome::Action},
 };
 use caseward_testkit::databases;
 use tonic::Code;
@@ -16,6 +16,20 @@ fn clinic(number: usize) -> pb::Organization {
         display_name: format!("Clinic {number}"),
         ..Default::default()
     }
+}
+
+/// A number for the tax office, which a house and its branches share.
+fn tax(value: &str) -> types::Identifier {
+    types::Identifier {
+        system: "urn:oid:2.16.840.1.113883.4.4".to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+/// The number that a server counts by.
+fn source(server: &str, number: usize) -> types::Identifier {
+    let value = format!("{server}/Organization/{number}");
+    types::Identifier { system: "https://caseward.dev/fhir/id".to_owned(), value }
 }
 
 fn actions(outcomes: &[IngestOutcome]) -> Vec<Action> {
@@ -138,14 +152,142 @@ async fn records_name_each_other_by_identifier_within_a_load_and_across_loads() 
 }
 
 #[tokio::test]
-async fn an_identifier_of_two_records_is_refused_not_guessed() {
+async fn an_identifier_of_another_record_stays_with_it_and_the_load_says_so() {
     for database in databases().await {
         let suite = Suite::start(database).await;
-        organizations(&suite, &[clinic(1), clinic(2)]).await;
+        let first = organizations(&suite, &[clinic(1), clinic(2)]).await;
         let mut both = clinic(1);
         both.identifiers.extend(clinic(2).identifiers);
         let outcome = organizations(&suite, &[both]).await.remove(0);
-        assert_eq!(outcome.violations[0].field, "organization.identifiers");
+        assert_eq!((outcome.action(), &outcome.name), (Action::Unchanged, &first[0].name));
+        assert_eq!(outcome.left_out[0].field, "organization.identifiers");
+        // One that has nothing of its own is nobody.
+        let mut other = clinic(3);
+        other.identifiers = vec![tax("1")];
+        let named = pb::Organization { display_name: "Bakery".to_owned(), ..other.clone() };
+        let outcomes = organizations(&suite, &[other, named]).await;
+        assert_eq!(actions(&outcomes), [Action::Created, Action::Failed]);
+        assert_eq!(outcomes[1].violations[0].field, "organization.identifiers");
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_two_share_makes_nobody_another() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let branch = |number: usize, name: &str| {
+            let mut branch = clinic(number);
+            branch.display_name = name.to_owned();
+            branch.identifiers.insert(0, source("one", number));
+            branch.identifiers.push(tax("7"));
+            branch
+        };
+        // Two branches of one house have its name and its tax number, and an NPI each.
+        let branches = [branch(1, "Mercy Health"), branch(2, "Mercy Health")];
+        let outcomes = organizations(&suite, &branches).await;
+        assert_eq!(actions(&outcomes), [Action::Created, Action::Created]);
+        assert!(outcomes[0].left_out.is_empty() && !outcomes[1].left_out.is_empty());
+
+        // Another server counts from one, too, and gives names alone.
+        let stranger = |name: &str, identifiers| pb::Organization {
+            display_name: name.to_owned(),
+            identifiers,
+            ..Default::default()
+        };
+        let counted = stranger("Eastside Imaging", vec![source("one", 1), tax("8")]);
+        let outcome = organizations(&suite, &[counted]).await.remove(0);
+        assert_eq!((outcome.action(), outcome.left_out.len()), (Action::Created, 1));
+        // A tax number and a name may be any branch; two numbers of one record are that record.
+        let alike = stranger("MERCY HEALTH, INC.", vec![source("two", 1), tax("7")]);
+        let outcome = organizations(&suite, &[alike]).await.remove(0);
+        assert_eq!(outcome.name, outcomes[0].name);
+        let two = stranger("Mercy Health", vec![source("three", 1), source("two", 1), tax("7")]);
+        let outcome = organizations(&suite, &[two]).await.remove(0);
+        assert_eq!(outcome.name, outcomes[0].name);
+        for _ in 0..2 {
+            let again = organizations(&suite, &branches).await;
+            assert_eq!(actions(&again), [Action::Unchanged, Action::Unchanged]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_does_not_overrule_what_another_says() {
+    for reversed in [false, true] {
+        for database in databases().await {
+            let suite = Suite::start(database).await;
+            // One registry knows the legal name and the mail, the other what people call it and when it is open.
+            let registry = pb::Organization { description: "a hospital".to_owned(), ..clinic(1) };
+            let mut plan = clinic(1);
+            plan.display_name = "Clinic 1 at the river".to_owned();
+            plan.aliases = vec!["The river".to_owned()];
+            plan.identifiers.insert(0, source("plan", 1));
+            let mut sources = [registry, plan];
+            if reversed {
+                sources.reverse();
+            }
+            let load = async |sources: &[pb::Organization]| {
+                let mut all = vec![];
+                for one in sources {
+                    all.push(organizations(&suite, std::slice::from_ref(one)).await.remove(0));
+                }
+                all
+            };
+            let first = load(&sources).await;
+            assert_eq!(actions(&first), [Action::Created, Action::Updated]);
+            let mut client = suite.client.clone();
+            let mut stored = async || {
+                let ask = pb::GetOrganizationRequest { name: first[0].name.clone() };
+                client.get_organization(suite.by(EDITOR, ask)).await.unwrap().into_inner()
+            };
+            let row = stored().await;
+            assert_eq!(row.display_name, sources[0].display_name);
+            assert_eq!((&*row.description, row.aliases.len()), ("a hospital", 1));
+
+            // Whatever the order, what was said before is no news.
+            let backwards: Vec<pb::Organization> = sources.iter().rev().cloned().collect();
+            for again in [&sources[..], &backwards] {
+                assert_eq!(actions(&load(again).await), [Action::Unchanged, Action::Unchanged]);
+            }
+            assert_eq!(stored().await, row);
+
+            // Each has the last word on what it said.
+            sources[0].display_name = "Clinic One".to_owned();
+            sources[1].display_name = "The old river".to_owned();
+            assert_eq!(actions(&load(&sources).await), [Action::Updated, Action::Unchanged]);
+            assert_eq!(stored().await.display_name, "Clinic One");
+            // What a source takes back goes, if nobody else says it.
+            for one in &mut sources {
+                one.description = String::new();
+                one.aliases = vec![];
+            }
+            assert_eq!(
+                load(&sources).await.iter().filter(|one| one.action() == Action::Updated).count(),
+                2
+            );
+            let row = stored().await;
+            assert_eq!((&*row.description, row.aliases.len()), ("", 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_editor_corrected_stands_until_the_source_has_news() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let mut known = clinic(1);
+        let loaded = organizations(&suite, &[known.clone()]).await.remove(0);
+        let mut client = suite.client.clone();
+        let ask = pb::GetOrganizationRequest { name: loaded.name };
+        let mut row = client.get_organization(suite.by(EDITOR, ask)).await.unwrap().into_inner();
+        row.display_name = "Clinic Uno".to_owned();
+        row.identifiers.push(tax("9"));
+        let ask = pb::UpdateOrganizationRequest { organization: Some(row), ..Default::default() };
+        client.update_organization(suite.by(EDITOR, ask)).await.unwrap();
+        let again = organizations(&suite, &[known.clone()]).await;
+        assert_eq!(actions(&again), [Action::Unchanged]);
+        known.display_name = "Clinic 1, moved".to_owned();
+        assert_eq!(actions(&organizations(&suite, &[known]).await), [Action::Updated]);
     }
 }
 

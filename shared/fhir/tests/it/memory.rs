@@ -58,7 +58,7 @@ impl Memory {
             Some(before) if before == bytes => Action::Unchanged,
             Some(_) => Action::Updated,
         };
-        IngestOutcome { action: action as i32, name, violations: vec![] }
+        IngestOutcome { action: action as i32, name, ..Default::default() }
     }
 
     fn case(&mut self, bundle: &CaseBundle) -> CaseBundleOutcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use caseward_core::Time;
+use caseward_core::{Time, check};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
@@ -129,7 +129,7 @@ impl Rules {
         if !ours {
             return Err("another audience");
         }
-        if claim.sub.is_empty() || claim.org.is_nil() {
+        if check::text(&claim.sub, 1..=check::SUBJECT).is_err() || claim.org.is_nil() {
             return Err("nobody's token");
         }
         let issued = claim.iat.unwrap_or(claim.nbf);

@@ -91,6 +91,8 @@ async fn claims_that_must_be_refused() {
             ("nested audience", but(iss, "aud", json!([["caseward"]]))),
             ("no audience", but(iss, "aud", json!([]))),
             ("empty subject", but(iss, "sub", json!(""))),
+            ("endless subject", but(iss, "sub", json!("a".repeat(201)))),
+            ("subject with a control", but(iss, "sub", json!("ana\u{7}"))),
             ("organization not a uuid", but(iss, "org", json!("acme"))),
             ("nil organization", but(iss, "org", json!(Uuid::nil()))),
             ("roles as text", but(iss, "roles", json!("supervisor"))),

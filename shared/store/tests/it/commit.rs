@@ -1,5 +1,7 @@
-//! A commit that fails takes nothing with it but its own work.
+//! What is acknowledged is kept: a commit that fails takes nothing with it but its own work, and none is believed to a
+//! file that is gone.
 use sea_orm::ConnectionTrait;
+use tonic::Code;
 
 use crate::{
     aside, call, each,
@@ -37,6 +39,28 @@ async fn what_follows_a_commit_that_failed_is_kept() {
             assert_eq!(kept, n + 1, "an acknowledged note is not there");
         }
         assert_eq!(titles(&store, &call("ana")).await.len(), 4);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_once_the_file_of_the_database_is_gone() {
+    each(async |database, store| {
+        let Some(path) = database.url.strip_prefix("sqlite://") else { return };
+        write(&store, &call("ana"), &once("kept")).await.unwrap();
+        let away = format!("{path}.away");
+        std::fs::rename(path, &away).unwrap();
+        for _ in ["gone", "replaced"] {
+            assert_eq!(store.ping().await.unwrap_err().code(), Code::Unavailable);
+            let refused = write(&store, &call("ana"), &once("lost")).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unavailable);
+            std::fs::write(path, "another file").unwrap();
+        }
+        // It comes back by itself, once the file does.
+        std::fs::rename(&away, path).unwrap();
+        store.ping().await.unwrap();
+        write(&store, &call("ana"), &once("kept too")).await.unwrap();
+        assert_eq!(titles(&store, &call("ana")).await, ["kept", "kept too"]);
     })
     .await;
 }
