@@ -697,7 +697,8 @@ async fn arm(tx: &Tx, row: &Model) -> Result<()> {
     }
 }
 
-/// A task came due: if it is still open, its owner is told, or the supervisors where it has none. Overdue is a flag, never a state.
+/// A task came due: if it is still open, its owner is told, or the supervisors where it has none. Overdue is a flag, never
+/// a state.
 pub async fn fire_due(tx: &Tx, id: TaskId) -> Result<()> {
     let Some(row) = Entity::of(&tx.ctx).filter(Column::Id.eq(id)).one(&tx.db).await? else {
         return Ok(());

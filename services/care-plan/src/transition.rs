@@ -1,6 +1,6 @@
 //! The changes of state of a case and of everything below it, as the store logged them.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Error, Page, Result};
+use caseward_core::{Error, Page, Result, check};
 use caseward_store::{Scope, Tx, transition};
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::{
 
 /// The resource whose transitions are asked for: the case of the request, one below it, or none in particular.
 pub fn asked(req: &pb::ListTransitionsRequest) -> Result<&str> {
+    check::wanted("resource", &req.resource, 300)?;
     let below = req.resource.strip_prefix(&req.parent);
     if req.resource.is_empty()
         || below.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))

@@ -91,6 +91,8 @@ enum Identity {
     Known { id: Uuid, own: Vec<Identifier>, shares: bool },
     /// None, and why.
     None(&'static str),
+    /// None, for all that it is known by is another's.
+    Taken,
 }
 
 /// Reads what a source sends. What it refers to is asked for on the way.
@@ -146,13 +148,13 @@ fn recognize<E: Record>(
         let mine = |each: &&Identifier| owners.get(*each).is_none_or(|owner| Some(*owner) == id);
         let own: Vec<Identifier> = newcomer.order.iter().filter(mine).cloned().collect();
         if own.is_empty() {
-            newcomer.identity = Identity::None("belong to another record");
+            newcomer.identity = Identity::Taken;
             continue;
         }
         let shares = own.len() < newcomer.order.len();
         let id = id.unwrap_or_else(|| {
             let id = Uuid::now_v7();
-            E::identifiers(&mut row).clone_from(&own);
+            E::identifiers(&mut row).retain(|each| own.contains(each));
             made.insert(id, row);
             id
         });
@@ -179,7 +181,7 @@ impl<E: Record> Load<'_, E> {
         let field = format!("{}.identifiers", E::FIELD);
         let (id, own, shares) = match &newcomer.identity {
             Identity::Known { id, own, shares } => (*id, own.as_slice(), *shares),
-            Identity::None(_) => (Uuid::nil(), &[][..], false),
+            Identity::None(_) | Identity::Taken => (Uuid::nil(), &[][..], true),
         };
         let mut bad = Violations::default();
         let mut row = E::blank(id, &self.tx.ctx);
@@ -187,11 +189,17 @@ impl<E: Record> Load<'_, E> {
         if let (Identity::None(why), true) = (&newcomer.identity, bad.is_empty()) {
             bad.add(&field, *why);
         }
+        let description = "belong to another record, which keeps them".to_owned();
+        let left_out = shares.then(|| Violation { field, description }).into_iter().collect();
+        if matches!(newcomer.identity, Identity::Taken) && bad.is_empty() {
+            return IngestOutcome { left_out, ..data::taken(Action::Ignored, "") };
+        }
         let before = self.rows.get(&id).map(|(row, _)| row).or(self.stored.get(&id)).cloned();
         let now = Words::said::<E>(from, refs, &E::blank(Uuid::nil(), &self.tx.ctx));
         let mut changed = vec![];
         match &before {
-            None => E::identifiers(&mut row).clone_from(&own.to_vec()),
+            // In the order in which they are kept, so that a second load finds them so.
+            None => E::identifiers(&mut row).retain(|each| own.contains(each)),
             Some(before) if bad.is_empty() => {
                 row = before.clone();
                 changed = self.hear(&mut row, from, own, &now, refs);
@@ -223,10 +231,8 @@ impl<E: Record> Load<'_, E> {
             said.insert(own[0].clone(), now);
             self.news.insert((id, own[0].clone()));
         }
-        let description = "belong to another record, which keeps them".to_owned();
-        let left_out = shares.then_some(Violation { field, description });
         let name = Id::<E::Kind>::from(id);
-        IngestOutcome { left_out: left_out.into_iter().collect(), ..data::taken(action, name) }
+        IngestOutcome { left_out, ..data::taken(action, name) }
     }
 
     /// Takes into a record what is news of its source; the fields that changed.

@@ -291,7 +291,10 @@ impl<S: Sink + Send> Run<'_, S> {
         let end = outcome.map_or(End::Failed, End::from);
         match outcome {
             Some(outcome) if end != End::Failed => {
-                self.names.stored(resource, outcome.name.clone());
+                match end {
+                    End::Ignored => self.names.refused(resource),
+                    _ => self.names.stored(resource, outcome.name.clone()),
+                }
                 self.report.left_out(&self.site(resource), resource_type, &outcome.left_out);
             }
             _ => {

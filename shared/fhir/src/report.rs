@@ -50,6 +50,7 @@ impl From<&IngestOutcome> for End {
             Action::Created => End::Created,
             Action::Updated => End::Updated,
             Action::Unchanged => End::Unchanged,
+            Action::Ignored => End::Ignored,
             Action::Failed | Action::Unspecified => End::Failed,
         }
     }

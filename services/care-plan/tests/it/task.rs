@@ -164,6 +164,7 @@ async fn what_nobody_is_there_for_waits_for_a_supervisor_and_is_told() {
         let evaluation = pb::Evaluation {
             summary: "it is beyond me".to_owned(),
             decision: Decision::Escalate.into(),
+            next_review_time: Some((world.now() + Duration::days(7)).into()),
             ..Default::default()
         };
         let parent = case.name.clone();
