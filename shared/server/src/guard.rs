@@ -1,6 +1,7 @@
 //! What happens to every call before its handler runs, and after: the one door of every service.
 use std::{
-    pin::Pin,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use axum::{
 };
 use caseward_core::{Caller, Clock, Ctx, Error, Record};
 use caseward_store::{Store, audit::Entry};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use tokio::{sync::Semaphore, task::AbortHandle, time::Sleep};
@@ -34,6 +35,12 @@ use crate::{
 
 /// How long the audit log may take before access is refused.
 const AUDIT: Duration = Duration::from_secs(2);
+
+/// How long a read may take before its beginning goes on record by itself. Most end sooner, and then one entry says all.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The answer of a handler, unless it panicked.
+type Handled = std::thread::Result<Response>;
 
 /// Paths of tonic's own services, which tell nothing of anybody.
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
@@ -126,29 +133,29 @@ impl Guard {
 
     /// Runs the handler and settles the audit, whether or not anybody still waits.
     async fn run(self, method: &'static Method, ctx: Ctx, req: Request, next: Next) -> Response {
+        let handler = AssertUnwindSafe(next.run(req)).catch_unwind();
         if !method.phi || self.leaves_out(method) {
-            return answered(&ctx, next.run(req).await);
+            return answered(&ctx, handler.await);
         }
-        let mut owed = Owed { guard: self, ctx, method, outcome: None };
-        let response = answered(&owed.ctx, next.run(req).await);
-        let code = code_of(&response);
-        if method.streams && code == Code::Ok {
-            let until = tokio::time::sleep_until(owed.ctx.deadline.into());
-            return response.map(|body| {
-                let body = Timed { body, until: Some(Box::pin(until)) };
-                Body::new(Held { body, owed })
-            });
-        }
-        owed.outcome = Some(code);
-        // The beginning of a read is on disk, so its end may follow the answer. A change that commits has its entry
-        // with it; one that does not must not be answered without.
-        if method.mutates && !owed.ctx.record.is_settled() {
-            let entry = Entry::whole(&owed.ctx, code_name(code));
-            if let Err(error) = owed.guard.audit(&owed.ctx, entry).await {
-                return Status::from(error).into_http();
+        let mut owed = Owed { guard: self, ctx, method, end: Entry::whole, outcome: None };
+        match owed.settle(handler).await {
+            Ok(response) if method.streams && code_of(&response) == Code::Ok => {
+                let until = tokio::time::sleep_until(owed.ctx.deadline.into());
+                response.map(|body| {
+                    let body = Timed { body, until: Some(Box::pin(until)) };
+                    Body::new(Held { body, owed })
+                })
+            }
+            Ok(response) => {
+                owed.outcome = Some(code_of(&response));
+                response
+            }
+            Err(error) => {
+                // The log was asked, and does not answer.
+                owed.ctx.record.settle();
+                Status::from(error).into_http()
             }
         }
-        response
     }
 }
 
@@ -157,12 +164,40 @@ struct Owed {
     guard: Guard,
     ctx: Ctx,
     method: &'static Method,
+    /// The entry that ends the record: all of it, or the end of what began.
+    end: fn(&Ctx, &str) -> Entry,
     outcome: Option<Code>,
+}
+
+impl Owed {
+    /// What `handler` answers, once the log holds enough for it to leave.
+    ///
+    /// A change that commits has its entry with it. A read that ends soon has one entry, which its answer waits for; of
+    /// a slower one the beginning is on disk first, and of a stream before its handler runs, and the end may follow.
+    async fn settle(&mut self, handler: impl Future<Output = Handled>) -> Result<Response, Error> {
+        let mut handler = pin!(handler);
+        let soon = match self.method {
+            Method { mutates: true, .. } => Some(handler.as_mut().await),
+            Method { streams: true, .. } => None,
+            _ => tokio::time::timeout(SOON, &mut handler).await.ok(),
+        };
+        let Some(answer) = soon else {
+            self.guard.audit(&self.ctx, Entry::begin(&self.ctx)).await?;
+            self.end = Entry::end;
+            return Ok(answered(&self.ctx, handler.await));
+        };
+        let response = answered(&self.ctx, answer);
+        if !self.ctx.record.is_settled() {
+            let entry = Entry::whole(&self.ctx, code_name(code_of(&response)));
+            self.guard.audit(&self.ctx, entry).await?;
+        }
+        Ok(response)
+    }
 }
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        if self.method.mutates && self.ctx.record.is_settled() {
+        if self.ctx.record.is_settled() {
             return;
         }
         let outcome = code_name(self.outcome.unwrap_or_else(|| {
@@ -176,10 +211,7 @@ impl Drop for Owed {
         }));
         // Nobody waits for it, so the caller's deadline does not count.
         let ctx = Ctx { deadline: Instant::now() + Ctx::TASK, ..self.ctx.clone() };
-        let entry = match self.method.mutates {
-            true => Entry::whole(&ctx, outcome),
-            false => Entry::end(&ctx, outcome),
-        };
+        let entry = (self.end)(&ctx, outcome);
         let Some(store) = self.guard.store.clone() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         // Where it fails, the sweeper closes the record later.
@@ -247,9 +279,6 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
             }
             return Err(Error::Denied);
         }
-        if method.phi && !method.mutates && !guard.leaves_out(method) {
-            guard.audit(&ctx, Entry::begin(&ctx)).await?;
-        }
         Ok((ctx, permit))
     };
     let (ctx, permit) = match admitted.await {
@@ -284,9 +313,12 @@ fn ends_by(body: Body, deadline: Instant) -> Body {
     Body::from_stream(body.into_data_stream().take_until(over))
 }
 
-/// `response`, and where the handler was never reached what is wrong with the request: to tonic a message that does not
-/// decode is a fault of ours.
-fn answered(ctx: &Ctx, response: Response) -> Response {
+/// The answer of a handler, and where it was never reached what is wrong with the request: to tonic a message that does
+/// not decode is a fault of ours.
+fn answered(ctx: &Ctx, answer: Handled) -> Response {
+    let Ok(response) = answer else {
+        return Status::from(Error::internal("a handler panicked")).into_http();
+    };
     match code_of(&response) {
         _ if ctx.record.is_reached() => response,
         Code::Internal => {

@@ -78,7 +78,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A read begins. On disk before the handler runs.
+    /// A read begins that will take its time.
     pub fn begin(ctx: &Ctx) -> Self {
         Self::new(ctx, "BEGIN", "")
     }
@@ -88,7 +88,7 @@ impl Entry {
         Self::new(ctx, "END", outcome)
     }
 
-    /// A call that needed no beginning: a change that commits with this entry, or a refusal.
+    /// A call that needs no beginning: a change that commits with this entry, a read that was short, a refusal.
     pub fn whole(ctx: &Ctx, outcome: &str) -> Self {
         Self::new(ctx, "WHOLE", outcome)
     }
