@@ -4,6 +4,7 @@ pub(crate) mod contract;
 pub(crate) mod coverage;
 mod fill;
 mod leaks;
+mod log;
 mod marks;
 mod masks;
 mod oracle;
@@ -80,6 +81,18 @@ pub const ENTRIES: &[Entry] = &[
         "members leave and caregivers lose their scope, while others work; each service is asked every 20 ms",
         "1,000 in each shape, refused everywhere within 5 s",
         |run| Box::pin(async move { revoked::relations(&run).await }),
+    ),
+    Entry::new(
+        "P12.a",
+        "kill -9 of any process, of PostgreSQL or of the bus, while 16 readers are told of patients or refused",
+        "500 kills and 100,000 answers in each shape, none off the record",
+        |run| Box::pin(async move { log::kills(&run).await }),
+    ),
+    Entry::new(
+        "P12.b",
+        "the audit log's table gone, locked or full, while readers ask",
+        "60 s of each in each shape, nothing of a patient told, well 30 s after",
+        |run| Box::pin(async move { log::faults(&run).await }),
     ),
     Entry::new(
         "P13.a",

@@ -10,6 +10,8 @@ mod rude;
 mod size;
 mod slow;
 
+pub(crate) use others::patient;
+
 use crate::Entry;
 
 /// The trials under stress.

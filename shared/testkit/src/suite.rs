@@ -122,9 +122,13 @@ impl Suite {
 
     /// Somebody with a token, in another organization.
     pub fn caller_of(&self, organization: Uuid, subject: &str, roles: &[&str]) -> Caller {
-        let life = Duration::from_secs(3600);
-        let token = self.verifier.mint(subject, roles, organization, life, Clock::System.now());
-        Caller::new(subject, token.expect("the local issuer mints tokens"), &self.transport())
+        sign_in(&self.verifier, organization, subject, roles, &self.transport())
+    }
+
+    /// Signs callers in at the gateway, also while the suite itself is being harmed.
+    pub fn desk(&self) -> impl Fn(&str, &[&str]) -> Caller + Clone + Send + Sync + use<> {
+        let (verifier, gateway) = (self.verifier.clone(), self.transport());
+        move |subject, roles| sign_in(&verifier, LOCAL_ORGANIZATION, subject, roles, &gateway)
     }
 
     /// Where the gateway listens, without a token. A connection of its own each time.
@@ -442,6 +446,18 @@ impl Plan {
         let variable = format!("CASEWARD__{section}__{key}").to_uppercase();
         self.settings.push((variable, value));
     }
+}
+
+fn sign_in(
+    verifier: &Verifier,
+    organization: Uuid,
+    subject: &str,
+    roles: &[&str],
+    place: &Transport,
+) -> Caller {
+    let life = Duration::from_secs(3600);
+    let token = verifier.mint(subject, roles, organization, life, Clock::System.now());
+    Caller::new(subject, token.expect("the local issuer mints tokens"), place)
 }
 
 fn local(port: u16) -> SocketAddr {

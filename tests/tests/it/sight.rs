@@ -52,6 +52,16 @@ async fn who_was_let_go_is_refused_everywhere_within_five_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_told_is_on_record_when_anything_is_killed() {
+    holds("P12.a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_log_takes_nothing_nothing_is_told() {
+    holds("P12.b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_callers_send_is_in_the_tables_made_for_it_and_nowhere_else() {
     holds("P13.a").await;
 }
