@@ -134,7 +134,7 @@ fn recognize<E: Record>(
                 None => shared.push((*owner, vec![each.clone()])),
             }
         }
-        let (ids, mut candidates): (Vec<Uuid>, Vec<(E::Model, Vec<Identifier>)>) = shared
+        let (ids, mut candidates): (Vec<_>, Vec<_>) = shared
             .into_iter()
             .filter_map(|(id, all)| Some((id, (made.get(&id).or(stored.get(&id))?.clone(), all))))
             .unzip();
@@ -190,7 +190,7 @@ impl<E: Record> Load<'_, E> {
             bad.add(&field, *why);
         }
         let description = "belong to another record, which keeps them".to_owned();
-        let left_out = shares.then(|| Violation { field, description }).into_iter().collect();
+        let left_out = shares.then_some(Violation { field, description }).into_iter().collect();
         if matches!(newcomer.identity, Identity::Taken) && bad.is_empty() {
             return IngestOutcome { left_out, ..data::taken(Action::Ignored, "") };
         }
