@@ -18,7 +18,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     delivery::{self, Confirmation},
     goal::{self, GoalId},
-    note, recurrence, reference, timeline, transition,
+    note, recurrence, reference, task, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -384,6 +384,12 @@ impl Model {
             _ => None,
         }
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.name());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 fn schedule(from: &Option<pb::Schedule>) -> Checked<Option<Json<Schedule>>> {
@@ -453,7 +459,7 @@ pub async fn known_goals(scope: &Scope, row: &Model) -> Result<()> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, case, "ACTIVITY_CREATED", &row, "", None).await?;
+    timeline::moved(tx, case, "ACTIVITY_CREATED", row.change("")).await?;
     let (activity, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -549,6 +555,9 @@ pub async fn step(
     }
     let before = row.clone();
     let row = moved(&tx, &case, row, step, reason, effective).await?;
+    if matches!(step, Step::Cancel | Step::Stop | Step::EnterInError) {
+        task::cancel_caused(&tx, &case, &[row.name()], &row.state_reason).await?;
+    }
     delivery::clarify(&tx, &case, &before, &row).await?;
     Ok(row)
 }
@@ -609,7 +618,8 @@ pub async fn moved(
         _ => {}
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    log(tx, case, "ACTIVITY_MOVED", &row, before.label(), effective).await?;
+    let change = Transition { effective, ..row.change(before.label()) };
+    timeline::moved(tx, case, "ACTIVITY_MOVED", change).await?;
     emit(tx, &row, step);
     Ok(row)
 }
@@ -667,7 +677,7 @@ pub async fn keep_up(tx: &Tx, case: &case::Model, copy: Model, original: &Model)
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
     if row.state != copy.state {
-        log(tx, case, "ACTIVITY_MOVED", &row, copy.state.label(), None).await?;
+        timeline::moved(tx, case, "ACTIVITY_MOVED", row.change(copy.state.label())).await?;
     }
     updated(tx, &row, vec!["state".to_owned()]);
     Ok(row)
@@ -726,27 +736,6 @@ fn emit(tx: &Tx, row: &Model, step: Step) {
             );
         }
     }
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-pub async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-    effective: Option<Time>,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        effective,
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 pub fn names(row: &Model) -> (String, String, String) {

@@ -229,6 +229,12 @@ impl Model {
     pub fn is_complete(&self) -> bool {
         matches!(self.state, State::Completed | State::Amended)
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.name());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 pub async fn get(scope: &Scope, (case, id): AssessmentName) -> Result<Model> {
@@ -305,7 +311,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Assessment) -> Result<Model>
     identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     identifier::claim(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    log(&tx, &case, "ASSESSMENT_SCHEDULED", &row, "").await?;
+    timeline::moved(&tx, &case, "ASSESSMENT_SCHEDULED", row.change("")).await?;
     let (assessment, case, patient) = names(&row);
     let (revision, due_time) = (row.revision, row.due_at.map(Into::into));
     tx.emit(
@@ -314,26 +320,6 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Assessment) -> Result<Model>
         &pb::AssessmentScheduled { assessment, case, patient, revision, due_time },
     );
     Ok(row)
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-pub async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        effective: if row.state == State::Completed { row.completed_at } else { None },
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 /// What every event of an assessment names.

@@ -5,7 +5,7 @@ use caseward_store::Tx;
 use prost_types::Timestamp;
 
 use crate::{
-    assessment::{AssessmentName, Entity, Model, State, Step, get, log, names},
+    assessment::{AssessmentName, Entity, Model, State, Step, get, names},
     assessment_score::{Answered, assess_risk, emit_raised, emit_scores, lace, lace_inputs},
     case::{self, CaseId},
     timeline, transition,
@@ -165,5 +165,5 @@ async fn tell(
             "ASSESSMENT_ENTERED_IN_ERROR"
         }
     };
-    log(tx, case, event, row, from).await
+    timeline::moved(tx, case, event, row.change(from)).await
 }

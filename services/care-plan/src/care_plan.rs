@@ -16,7 +16,7 @@ use crate::{
     activity,
     case::{self, CaseId, PatientId},
     evaluation, goal,
-    kin::{self, Kin},
+    kin::Kin,
     plan_content::{self, Carried},
     problem::{self, ProblemId},
     reference, task,
@@ -296,6 +296,12 @@ impl Model {
             ..Default::default()
         }
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.name());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 pub async fn get(scope: &Scope, (case, id): CarePlanName) -> Result<Model> {
@@ -405,7 +411,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::CarePlan) -> Result<Model> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, case, "PLAN_CREATED", &row, "", None).await?;
+    timeline::moved(tx, case, "PLAN_CREATED", row.change("")).await?;
     let (care_plan, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -499,7 +505,8 @@ pub async fn step(
         }
         done => done?,
     };
-    log(&tx, &case, timeline_kind(step), &row, before.label(), effective).await?;
+    let change = Transition { effective, ..row.change(before.label()) };
+    timeline::moved(&tx, &case, timeline_kind(step), change).await?;
     emit(&tx, &case, &row, step, at);
     Ok(row)
 }
@@ -561,7 +568,8 @@ async fn replace(tx: &Tx, case: &case::Model, mut old: Model, by: &Model, at: Ti
     old.state_reason = reason;
     old.replaced_by = Some(by.id);
     let old = caseward_store::update::<Entity>(tx, old).await?;
-    log(tx, case, "PLAN_REPLACED", &old, before.label(), Some(at)).await
+    let change = Transition { effective: Some(at), ..old.change(before.label()) };
+    timeline::moved(tx, case, "PLAN_REPLACED", change).await
 }
 
 /// Refuses a plan that no longer says what somebody said yes to.
@@ -622,7 +630,7 @@ pub async fn revoke_all(tx: &Tx, case: &case::Model, reason: &str) -> Result<()>
         row.state = before.take(Step::Revoke, row.name())?;
         row.state_reason = reason.to_owned();
         let row = caseward_store::update::<Entity>(tx, row).await?;
-        log(tx, case, "PLAN_REVOKED", &row, before.label(), None).await?;
+        timeline::moved(tx, case, "PLAN_REVOKED", row.change(before.label())).await?;
         emit(tx, case, &row, Step::Revoke, at);
     }
     Ok(())
@@ -699,8 +707,8 @@ fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement, kin: Kin) -> Res
                 "agreement.related_person",
                 "wants the related person of the patient who may speak for them",
             );
-        } else if party == Some(Party::Representative) && kin == Kin::Absent {
-            bad.add("agreement.related_person", kin::UNKNOWN);
+        } else if party == Some(Party::Representative) {
+            bad.take("agreement.related_person", kin.known());
         }
         if party == Some(Party::Patient) && !from.related_person.is_empty() {
             bad.add("agreement.related_person", "must be empty where the person agreed");
@@ -858,27 +866,6 @@ fn emit(tx: &Tx, of: &case::Model, row: &Model, step: Step, at: Time) {
             tx.emit(about, revision, &pb::PlanMarkedInError { care_plan, case, patient, revision })
         }
     }
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-pub async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-    effective: Option<Time>,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        effective,
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

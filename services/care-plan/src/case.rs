@@ -5,7 +5,7 @@ use caseward_core::{
     data::{self, Identifier, Json},
 };
 use caseward_store::{
-    Resource, Scope, Tx, identifier,
+    Resource, Scope, Transition, Tx, identifier,
     relation::{self, Sight, Topic},
 };
 use prost_types::FieldMask;
@@ -334,6 +334,12 @@ impl Model {
         }
         bad.finish()
     }
+
+    /// What changed where `from` was left for where the case stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.id.to_string());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 pub async fn get(scope: &Scope, id: CaseId) -> Result<Model> {
@@ -419,7 +425,8 @@ pub async fn create(tx: Tx, row: Model) -> Result<Model> {
 pub async fn insert(tx: &Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
     identifier::claim(tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
-    crate::case_step::log(tx, "CASE_CREATED", &row, "", row.identified_at).await?;
+    let change = Transition { effective: row.identified_at, ..row.change("") };
+    timeline::moved(tx, &row, "CASE_CREATED", change).await?;
     let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
     tx.emit(row.id, revision, &pb::CaseCreated { case, patient, revision });
     Ok(row)

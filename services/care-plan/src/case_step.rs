@@ -104,7 +104,8 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
     row.state = after;
     row.state_reason.clone_from(&along.reason);
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    log(&tx, "CASE_MOVED", &row, before.label(), Some(at)).await?;
+    let change = Transition { effective: Some(at), ..row.change(before.label()) };
+    timeline::moved(&tx, &row, "CASE_MOVED", change).await?;
     emit(&tx, &row, before, held, step, at);
     Ok(row)
 }
@@ -348,26 +349,6 @@ pub async fn reassign(
     let cause = Cause { emergency: true, reason, handoff: String::new() };
     accountability::shift(&tx, &mut row, &person, cause).await?;
     caseward_store::update::<Entity>(&tx, row).await
-}
-
-/// Logs that a case came to where it stands, and tells of it as `event`.
-pub async fn log(
-    tx: &Tx,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-    effective: Option<Time>,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.id.to_string(),
-        from,
-        to: row.state.label(),
-        effective,
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, row, event, change).await
 }
 
 /// Tells of a step; `held` is who was accountable before it, which is who was to the end where the case ended.

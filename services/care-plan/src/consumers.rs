@@ -6,9 +6,9 @@ use caseward_api::{
         GetPatientRequest, PatientUpdated, patient_service_client::PatientServiceClient,
     },
 };
-use caseward_core::{Ctx, Error, Name as _, Result};
+use caseward_core::{Ctx, Name as _, Result};
 use caseward_events::{Consumer, Event};
-use caseward_server::{Identity, Transport};
+use caseward_server::OwnPeer;
 use caseward_store::{Resource, Tx};
 use prost::Name;
 use sea_orm::{QueryOrder, entity::prelude::*};
@@ -21,20 +21,6 @@ use crate::{
     task::{self, Raised},
     timeline,
 };
-
-/// The patient service, asked as the service itself.
-#[derive(Clone, Debug)]
-pub struct Patients {
-    pub peer: Transport,
-    pub identity: Identity,
-}
-
-impl Patients {
-    pub fn client(&self, ctx: &Ctx) -> Result<PatientServiceClient<Transport>> {
-        let signed = self.identity.sign(ctx).map_err(|cause| Error::internal(cause.to_string()))?;
-        Ok(PatientServiceClient::new(self.peer.for_caller(&signed)))
-    }
-}
 
 /// How soon a person is to be reached in person whom no message reached.
 const CONTACT: Duration = Duration::days(1);
@@ -71,7 +57,7 @@ async fn make_contact(tx: &Tx, failed: MessageHardFailed) -> Result<()> {
 }
 
 /// Where a patient died, what was to be done with them is not any more, and somebody sees to the rest.
-pub fn deaths(patients: Patients) -> Consumer {
+pub fn deaths(patients: OwnPeer) -> Consumer {
     Consumer::asking(
         "care-plan.deaths",
         NAME,
@@ -90,7 +76,7 @@ pub fn deaths(patients: Patients) -> Consumer {
 }
 
 /// The patient of `event`, if they are dead now: the event may tell of a mistake mended.
-async fn dead(patients: &Patients, ctx: &Ctx, event: &Event) -> Result<Option<PatientId>> {
+async fn dead(patients: &OwnPeer, ctx: &Ctx, event: &Event) -> Result<Option<PatientId>> {
     let Some(PatientUpdated { patient: name, changed_fields, .. }) = event.decode()? else {
         return Ok(None);
     };
@@ -98,7 +84,8 @@ async fn dead(patients: &Patients, ctx: &Ctx, event: &Event) -> Result<Option<Pa
         return Ok(None);
     }
     let id = PatientId::parse("patient", &name)?;
-    match patients.client(ctx)?.get_patient(GetPatientRequest { name }).await {
+    let mut patients = PatientServiceClient::new(patients.in_task(ctx)?);
+    match patients.get_patient(GetPatientRequest { name }).await {
         Ok(reply) => Ok(reply.into_inner().deceased.then_some(id)),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status.into()),

@@ -17,7 +17,7 @@ use crate::{
     case::{self, CaseId, PatientId},
     evaluation::EvaluationId,
     problem::{self, ProblemId},
-    reference, timeline, transition,
+    reference, task, timeline, transition,
 };
 
 #[derive(Debug)]
@@ -408,6 +408,12 @@ impl Model {
             ..Default::default()
         }
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.name());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 fn target(from: &pb::Target, bad: &mut Violations) -> Option<Target> {
@@ -472,7 +478,7 @@ pub async fn create(tx: Tx, plan: care_plan::CarePlanName, from: pb::Goal) -> Re
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, case, "GOAL_CREATED", &row, "").await?;
+    timeline::moved(tx, case, "GOAL_CREATED", row.change("")).await?;
     let (goal, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -531,7 +537,11 @@ pub async fn step(
             "record that the goal is achieved, sustaining, not achieved or not attainable first";
         return Err(Error::precondition("ACHIEVEMENT_OPEN", why));
     }
-    moved(&tx, &case, row, step, reason).await
+    let row = moved(&tx, &case, row, step, reason).await?;
+    if matches!(step, Step::Reject | Step::Cancel | Step::EnterInError) {
+        task::cancel_caused(&tx, &case, &[row.name()], &row.state_reason).await?;
+    }
+    Ok(row)
 }
 
 /// Takes a step that is allowed, with its history.
@@ -549,7 +559,7 @@ pub async fn moved(
         row.achievement = Achievement::InProgress;
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
-    log(tx, case, "GOAL_MOVED", &row, before.label()).await?;
+    timeline::moved(tx, case, "GOAL_MOVED", row.change(before.label())).await?;
     let (goal, case, patient) = names(&row);
     let revision = row.revision;
     match step {
@@ -601,7 +611,7 @@ pub async fn keep_up(tx: &Tx, case: &case::Model, copy: Model, original: &Model)
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
     if row.state != copy.state {
-        log(tx, case, "GOAL_MOVED", &row, copy.state.label()).await?;
+        timeline::moved(tx, case, "GOAL_MOVED", row.change(copy.state.label())).await?;
         told(tx, &row, copy.state);
     }
     Ok(row)
@@ -701,25 +711,6 @@ pub async fn observe(
         &pb::GoalProgressRecorded { goal, case, patient, revision, achievement },
     );
     Ok(row)
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-pub async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

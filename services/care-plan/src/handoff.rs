@@ -134,6 +134,12 @@ impl Model {
     pub fn name(&self) -> String {
         format!("{}/{}", self.case_id, self.id)
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    fn change(&self, from: &'static str) -> Transition {
+        let reason = if from.is_empty() { &self.reason } else { &self.answer_reason };
+        Transition::new(self.id.uuid(), self.name(), from, self.state.label(), reason)
+    }
 }
 
 pub async fn get(scope: &Scope, (case, id): HandoffName) -> Result<Model> {
@@ -209,7 +215,7 @@ pub async fn propose(tx: Tx, case: CaseId, from: pb::Handoff) -> Result<Model> {
     }
     // Whoever is asked must see what they would take over.
     member::ensure(&tx, &case, &row.receiver, member::RECEIVER).await?;
-    log(&tx, &case, "HANDOFF_PROPOSED", &row, "").await?;
+    timeline::moved(&tx, &case, "HANDOFF_PROPOSED", row.change("")).await?;
     let event = pb::HandoffProposed {
         handoff: row.name(),
         case: row.case_id.to_string(),
@@ -305,7 +311,7 @@ async fn answer(tx: &Tx, mut row: Model, step: Step, reason: String) -> Result<M
         Step::Withdraw => "HANDOFF_WITHDRAWN",
         Step::Expire => "HANDOFF_EXPIRED",
     };
-    log(tx, &case, event, &row, before.label()).await?;
+    timeline::moved(tx, &case, event, row.change(before.label())).await?;
     emit(tx, &row, step);
     Ok(row)
 }
@@ -343,20 +349,6 @@ fn emit(tx: &Tx, row: &Model, step: Step) {
             );
         }
     }
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-) -> Result<()> {
-    let reason_text = if from.is_empty() { row.reason.clone() } else { row.answer_reason.clone() };
-    let (entity, name, to) = (row.id.uuid(), row.name(), row.state.label());
-    let change = Transition { entity, name, from, to, reason_text, ..Default::default() };
-    timeline::moved(tx, case, event, change).await
 }
 
 // === wire ===

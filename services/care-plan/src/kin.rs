@@ -3,7 +3,7 @@ use caseward_api::patient::v1::{
     GetRelatedPersonRequest, RelatedPerson, caregiver_scope::LegalBasis,
     patient_service_client::PatientServiceClient,
 };
-use caseward_core::{Ctx, Result, Time, data};
+use caseward_core::{Ctx, Result, Time, check::Checked, data};
 use caseward_server::Transport;
 use tonic::Code;
 
@@ -21,8 +21,15 @@ pub enum Kin {
     Absent,
 }
 
-/// What is wrong with the name of somebody who is absent.
-pub const UNKNOWN: &str = "is not a related person that is known";
+impl Kin {
+    /// Whether somebody is there, where one is named.
+    pub fn known(self) -> Checked<()> {
+        match self {
+            Kin::Absent => Err("is not a related person that is known".to_owned()),
+            Kin::Unnamed | Kin::Speaks | Kin::Silent => Ok(()),
+        }
+    }
+}
 
 /// What there is to know at `at` of the related person called `name`. As with consents, the word is judged within the
 /// change, so that a repeated request gets its first reply whatever became of the person since.

@@ -70,8 +70,7 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
         patients: process.peer("patient"),
         stopping: process.life.stopping(),
     };
-    let patients =
-        consumers::Patients { peer: process.peer("patient"), identity: process.identity() };
+    let patients = process.own_peer("patient");
     let relations = grpc::relation::Relations { store: store.clone() };
     let plans =
         grpc::care_plan::CarePlans { store: store.clone(), patients: process.peer("patient") };

@@ -13,7 +13,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     case::{self, CaseId, PatientId},
-    kin::{self, Kin},
+    kin::Kin,
     timeline::{self, Detail},
 };
 
@@ -190,10 +190,8 @@ pub async fn list(
 
 pub async fn add(tx: Tx, case: CaseId, from: pb::Member, kin: Kin) -> Result<Model> {
     let case = case::open(&tx, case).await?;
-    let row = Model::draft(&tx.ctx, &case, &from)?;
-    if kin == Kin::Absent {
-        return Err(Error::invalid("member.related_person", kin::UNKNOWN));
-    }
+    let known = kin.known().map_err(|why| Error::invalid("member.related_person", why));
+    let (row, ()) = check::all((Model::draft(&tx.ctx, &case, &from), known))?;
     insert(&tx, &case, row).await
 }
 

@@ -288,6 +288,13 @@ impl Model {
             .map(|byte| format!("{byte:02x}"))
             .collect()
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    fn change(&self, from: &'static str, reason: &str) -> Transition {
+        let effective = from.is_empty().then_some(self.effective_at);
+        let change = Transition::new(self.id.uuid(), self.name(), from, self.state.label(), reason);
+        Transition { effective, ..change }
+    }
 }
 
 pub async fn get(scope: &Scope, (case, id): NoteName) -> Result<Model> {
@@ -327,7 +334,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Note) -> Result<Model> {
     let row = Model::draft(&tx.ctx, &case, &from)?;
     known_goals(&tx, &row).await?;
     let row = caseward_store::insert::<Entity>(&tx, row).await?;
-    log(&tx, &case, "NOTE_CREATED", &row, "", String::new()).await?;
+    timeline::moved(&tx, &case, "NOTE_CREATED", row.change("", "")).await?;
     let (note, case, patient) = names(&row);
     tx.emit(
         row.name(),
@@ -446,29 +453,8 @@ pub async fn step(tx: Tx, name: NoteName, step: Step, etag: String, along: Along
             "NOTE_ENTERED_IN_ERROR"
         }
     };
-    log(&tx, &case, kind, &row, before.label(), along.reason).await?;
+    timeline::moved(&tx, &case, kind, row.change(before.label(), &along.reason)).await?;
     Ok(row)
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-    reason_text: String,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        effective: (from.is_empty()).then_some(row.effective_at),
-        reason_text,
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

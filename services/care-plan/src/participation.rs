@@ -3,10 +3,12 @@ use caseward_api::{
     careplan::v1::task::Priority,
     patient::v1::{
         Consent, ConsentChanged, ConsentExpired, ConsentRevoked, ListConsentsRequest, consent,
+        patient_service_client::PatientServiceClient,
     },
 };
 use caseward_core::{Ctx, Name as _, Result, Time, data};
 use caseward_events::{Consumer, Event};
+use caseward_server::OwnPeer;
 use caseward_store::Tx;
 use prost::Name;
 use time::Duration;
@@ -15,7 +17,7 @@ use tonic::Code;
 use crate::{
     NAME,
     case::{Model, PatientId},
-    consumers::{Patients, open},
+    consumers::open,
     task::{self, Raised},
     timeline,
 };
@@ -33,7 +35,7 @@ struct Ended {
 }
 
 /// A consent to take part that ends becomes a task, unless another one is in force.
-pub fn ended(patients: Patients) -> Consumer {
+pub fn ended(patients: OwnPeer) -> Consumer {
     let subjects =
         [ConsentRevoked::full_name(), ConsentExpired::full_name(), ConsentChanged::full_name()];
     Consumer::asking(
@@ -82,7 +84,7 @@ fn read(event: &Event) -> Result<Option<Ended>> {
 }
 
 /// Whether a consent on record lets the person take part now.
-async fn agreed(patients: &Patients, ctx: &Ctx, ended: &Ended) -> Result<bool> {
+async fn agreed(patients: &OwnPeer, ctx: &Ctx, ended: &Ended) -> Result<bool> {
     let ask = ListConsentsRequest {
         parent: ended.patient.to_string(),
         page_size: 1000,
@@ -90,7 +92,8 @@ async fn agreed(patients: &Patients, ctx: &Ctx, ended: &Ended) -> Result<bool> {
         states: vec![consent::State::Active.into()],
         ..Default::default()
     };
-    match patients.client(ctx)?.list_consents(ask).await {
+    let mut patients = PatientServiceClient::new(patients.in_task(ctx)?);
+    match patients.list_consents(ask).await {
         Ok(reply) => Ok(reply.get_ref().consents.iter().any(|one| in_force(one, ctx.now()))),
         Err(status) if status.code() == Code::NotFound => Ok(false),
         Err(status) => Err(status.into()),

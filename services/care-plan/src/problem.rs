@@ -230,6 +230,12 @@ impl Model {
         }
         bad.finish()
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.name());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 pub async fn get(scope: &Scope, (case, id): ProblemName) -> Result<Model> {
@@ -282,7 +288,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Problem) -> Result<Model> {
 /// Stores a checked row, with its history.
 pub async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
-    log(tx, case, "PROBLEM_CREATED", &row, "").await?;
+    timeline::moved(tx, case, "PROBLEM_CREATED", row.change("")).await?;
     let (problem, case, patient) = names(&row);
     tx.emit(
         problem.clone(),
@@ -334,28 +340,9 @@ pub async fn step(
         Step::Deactivate => {}
     }
     let row = caseward_store::update::<Entity>(&tx, row).await?;
-    log(&tx, &case, "PROBLEM_MOVED", &row, before.label()).await?;
+    timeline::moved(&tx, &case, "PROBLEM_MOVED", row.change(before.label())).await?;
     changed(&tx, &row, vec![]);
     Ok(row)
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-pub async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 pub fn changed(tx: &Tx, row: &Model, changed_fields: Vec<String>) {

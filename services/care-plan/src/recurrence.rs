@@ -1,4 +1,5 @@
-//! How often something happens: the grammar of RFC 5545's recurrence rules (section 3.3.10).
+//! How often something happens: the grammar of RFC 5545's recurrence rules (section 3.3.10). The crate `rrule`, tried at
+//! 0.14, takes an INTERVAL or a COUNT of 0, the zeroth Monday and counted weekdays of a week, which nobody could carry out.
 use std::collections::BTreeMap;
 
 use caseward_core::check::{self, Checked};

@@ -2,7 +2,9 @@
 use std::collections::BTreeMap;
 
 use caseward_api::careplan::v1::{self as pb, task::State as Wire};
-use caseward_core::{Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check, data};
+use caseward_core::{
+    Ctx, Error, Id, Kind, Machine, Page, Result, SUPERVISOR, Time, Violations, check, data,
+};
 use caseward_store::{
     Resource, Scope, Transition, Tx,
     relation::{self, Topic},
@@ -353,6 +355,12 @@ impl Model {
             etag: caseward_store::etag(revision),
         }
     }
+
+    /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
+    pub fn change(&self, from: &'static str) -> Transition {
+        let (id, name) = (self.id.uuid(), self.name());
+        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+    }
 }
 
 pub async fn get(scope: &Scope, (case, id): TaskName) -> Result<Model> {
@@ -397,9 +405,6 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Task, draft: bool) -> Result
     insert(&tx, &case, row).await
 }
 
-/// The role that looks after what nobody else does.
-pub const SUPERVISOR: &str = "supervisor";
-
 /// What a rule wants done, such as looking after a critical answer.
 #[derive(Clone, Debug)]
 pub struct Raised {
@@ -437,7 +442,7 @@ pub async fn raise(tx: &Tx, case: &case::Model, raised: Raised) -> Result<Model>
 async fn insert(tx: &Tx, case: &case::Model, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
     arm(tx, &row).await?;
-    log(tx, case, "TASK_CREATED", &row, "").await?;
+    timeline::moved(tx, case, "TASK_CREATED", row.change("")).await?;
     let (task, case, patient) = names(&row);
     let (revision, owner, due_time) = (row.revision, row.owner.clone(), row.due_at.map(Into::into));
     tx.emit(
@@ -556,7 +561,7 @@ async fn moved(
     if !row.state.is_open() {
         timer::clear(tx, DUE, row.id.uuid()).await?;
     }
-    log(tx, case, "TASK_MOVED", &row, before.label()).await?;
+    timeline::moved(tx, case, "TASK_MOVED", row.change(before.label())).await?;
     if step == Step::Assign {
         assigned(tx, &row);
     } else {
@@ -740,25 +745,6 @@ fn offered(tx: &Tx, row: &Model) {
     let event =
         pb::TaskOffered { task, case, patient, revision, candidate_role, due_time, priority };
     tx.emit(row.name(), revision, &event);
-}
-
-/// Logs that a row came to where it stands, and tells of it as `event`.
-async fn log(
-    tx: &Tx,
-    case: &case::Model,
-    event: &'static str,
-    row: &Model,
-    from: &'static str,
-) -> Result<()> {
-    let change = Transition {
-        entity: row.id.uuid(),
-        name: row.name(),
-        from,
-        to: row.state.label(),
-        reason_text: row.state_reason.clone(),
-        ..Default::default()
-    };
-    timeline::moved(tx, case, event, change).await
 }
 
 fn names(row: &Model) -> (String, String, String) {

@@ -65,9 +65,8 @@ pub async fn start(settings: Settings, process: &mut Process) -> anyhow::Result<
     let messages = grpc::Messages { store: store.clone(), installed, relations };
     let stopping = process.life.stopping();
     let inboxes = grpc::Inboxes { store: store.clone(), arrived: arrived.clone(), stopping };
-    let patients =
-        recipient::Patients { peer: process.peer("patient"), identity: process.identity() };
-    let teams = team::Teams { peer: process.peer("care_plan"), identity: process.identity() };
+    let patients = recipient::Patients(process.own_peer("patient"));
+    let teams = team::Teams(process.own_peer("care_plan"));
     let notices = consumers::notices(patients.clone(), teams);
     let delivery = Arc::new(delivery::Delivery {
         store: store.clone(),

@@ -25,7 +25,7 @@ mod recipient;
 mod wire;
 
 pub(crate) use events::emit;
-pub(crate) use recipient::{Recipient, SUPERVISOR};
+pub(crate) use recipient::Recipient;
 
 #[derive(Debug)]
 pub struct Message;

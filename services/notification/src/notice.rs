@@ -2,27 +2,21 @@
 use caseward_api::{
     careplan::v1::{
         self as cp, AccountabilityMoved, CaseClosed, CaseEnrolled, CaseMarkedInError, CasePaused,
-        CaseReturnedFromWaitlist, ClosureProposed, ClosureReturned, CriticalItemRaised,
-        HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated, PlanApproved,
-        PlanMarkedInError, PlanReturned, PlanRevoked, PlanSubmitted, TaskAssigned, TaskOffered,
-        TaskOverdue, case::CloseReason,
+        CaseResumed, CaseReturnedFromWaitlist, ClosureProposed, ClosureReturned,
+        CriticalItemRaised, HandoffDeclined, HandoffExpired, HandoffProposed, PlanActivated,
+        PlanApproved, PlanMarkedInError, PlanReturned, PlanRevoked, PlanSubmitted, TaskAssigned,
+        TaskOffered, TaskOverdue, case::CloseReason,
     },
     patient::v1::{
         CaregiverScopeRevoked, ConsentActivated, ConsentChanged, ConsentExpired, ConsentRevoked,
         EmergencyAccessGranted, PatientUpdated, PreferenceUpdated, caregiver_scope::Topic, consent,
     },
 };
-use caseward_core::{Ctx, Result};
+use caseward_core::{Ctx, Result, SUPERVISOR};
 use caseward_events::Event;
 use prost::Name;
 
-use crate::{
-    judge,
-    message::{Recipient, SUPERVISOR},
-    recipient::Patients,
-    shipped,
-    team::Teams,
-};
+use crate::{judge, message::Recipient, recipient::Patients, shipped, team::Teams};
 
 /// What one event means.
 #[derive(Clone, Debug, Default)]
@@ -58,11 +52,12 @@ pub(crate) enum Waiting {
 }
 
 /// The events that mean something.
-pub(crate) fn subjects() -> [String; 29] {
+pub(crate) fn subjects() -> [String; 30] {
     [
         CaseEnrolled::full_name(),
         CaseReturnedFromWaitlist::full_name(),
         CasePaused::full_name(),
+        CaseResumed::full_name(),
         ClosureProposed::full_name(),
         ClosureReturned::full_name(),
         CaseClosed::full_name(),
@@ -137,6 +132,11 @@ fn of_case(event: &Event) -> Result<Option<Notice>> {
         Notice::about(patient, case)
             .tell_patient(shipped::CASE_PAUSED)
             .tell_team(shipped::CASE_PAUSED_TEAM)
+    } else if let Some(event) = event.decode()? {
+        let CaseResumed { case, patient, .. } = event;
+        Notice::about(patient, case)
+            .tell_patient(shipped::CASE_RESUMED)
+            .tell_team(shipped::CASE_RESUMED_TEAM)
     } else if let Some(event) = event.decode()? {
         let ClosureProposed { case, patient, .. } = event;
         Notice::about(patient, case).tell_supervisors(shipped::CLOSURE_PROPOSED)

@@ -6,18 +6,15 @@ use caseward_api::{
     },
     types::v1::{ContactPoint, Period, contact_point},
 };
-use caseward_core::{Ctx, Error, Result, Time};
-use caseward_server::{Identity, Transport};
+use caseward_core::{Ctx, Result, Time};
+use caseward_server::{OwnPeer, Transport};
 use tonic::Code;
 
 use crate::{channel::Channel, inbox::SUPERVISORS, message::Recipient};
 
-/// The patient service, asked as the service itself.
+/// The patient service.
 #[derive(Clone, Debug)]
-pub(crate) struct Patients {
-    pub(crate) peer: Transport,
-    pub(crate) identity: Identity,
-}
+pub(crate) struct Patients(pub(crate) OwnPeer);
 
 /// What one attempt has to know about whom it reaches.
 #[derive(Debug, Default)]
@@ -172,8 +169,7 @@ impl Patients {
     }
 
     fn client(&self, ctx: &Ctx) -> Result<PatientServiceClient<Transport>> {
-        let signed = self.identity.sign(ctx).map_err(|cause| Error::internal(cause.to_string()))?;
-        Ok(PatientServiceClient::new(self.peer.for_caller(&signed)))
+        Ok(PatientServiceClient::new(self.0.in_task(ctx)?))
     }
 }
 

@@ -56,6 +56,10 @@ pub(crate) const PLAN_APPROVED: &str = "plan-approved";
 pub(crate) const CASE_PAUSED: &str = "case-paused";
 /// Tells the care team that the work pauses.
 pub(crate) const CASE_PAUSED_TEAM: &str = "case-paused-team";
+/// Tells a patient that the work goes on.
+pub(crate) const CASE_RESUMED: &str = "case-resumed";
+/// Tells the care team that the work goes on.
+pub(crate) const CASE_RESUMED_TEAM: &str = "case-resumed-team";
 /// Tells supervisors that a closure waits for their word.
 pub(crate) const CLOSURE_PROPOSED: &str = "closure-proposed";
 /// Tells a case manager that a proposed closure came back.

@@ -2,18 +2,15 @@
 use std::collections::BTreeSet;
 
 use caseward_api::careplan::v1::{ListMembersRequest, case_service_client::CaseServiceClient};
-use caseward_core::{Ctx, Error, Result};
-use caseward_server::{Identity, Transport};
+use caseward_core::{Ctx, Result};
+use caseward_server::OwnPeer;
 use tonic::Code;
 
 use crate::message::Recipient;
 
-/// The care-plan service, asked as the service itself.
+/// The care-plan service.
 #[derive(Clone, Debug)]
-pub(crate) struct Teams {
-    pub(crate) peer: Transport,
-    pub(crate) identity: Identity,
-}
+pub(crate) struct Teams(pub(crate) OwnPeer);
 
 impl Teams {
     /// Those on the care team of `case` now whose work it is and who sign in, each once. Family is told as family.
@@ -24,8 +21,7 @@ impl Teams {
             time: Some(ctx.now().into()),
             ..Default::default()
         };
-        let signed = self.identity.sign(ctx).map_err(|cause| Error::internal(cause.to_string()))?;
-        let mut client = CaseServiceClient::new(self.peer.for_caller(&signed));
+        let mut client = CaseServiceClient::new(self.0.in_task(ctx)?);
         let members = match client.list_members(ask).await {
             Ok(reply) => reply.into_inner().members,
             Err(status) if status.code() == Code::NotFound => vec![],

@@ -66,7 +66,7 @@ fn word<E: Record>(field: &str, row: &E::Model, blank: &E::Model) -> Option<Stri
     }
     let said = columns.iter().map(|column| sea_value_to_json_value(&row.get(*column)).to_string());
     let hash = digest(&SHA256, said.collect::<Vec<_>>().join(" ").as_bytes());
-    // Half of one would do: two words of one field need to differ, not all there are.
+    // Its first eight bytes: what differs is two words of one field, not all there are.
     Some(hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

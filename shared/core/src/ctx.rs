@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 use crate::{Clock, Error, Record, Result, Time};
 
+/// The role that looks after what nobody else does. Tasks and messages are addressed to it by this name, whatever else a
+/// deployment's settings let it do.
+pub const SUPERVISOR: &str = "supervisor";
+
 /// One call, in the name of one caller. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ctx {

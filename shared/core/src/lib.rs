@@ -12,7 +12,7 @@ mod time;
 
 pub use check::Violations;
 pub use clock::Clock;
-pub use ctx::{Caller, Ctx, Purpose, Reach};
+pub use ctx::{Caller, Ctx, Purpose, Reach, SUPERVISOR};
 pub use error::{Error, Result, Violation};
 pub use id::{Id, Kind, Name};
 pub use machine::Machine;

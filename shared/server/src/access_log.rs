@@ -13,7 +13,7 @@ use tonic::{Code, Request, Response, Status};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{Identity, Transport, settings, transport::Peers};
+use crate::{Transport, identity::Identity, settings, transport::Peers};
 
 /// The log of one service. It is served wherever there is a log, without a word of the service's own.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl AccessLogs {
     pub async fn list(&self, ctx: &Ctx, wanted: Wanted) -> Result<Vec<pb::Access>> {
         let task = Ctx::task(self.name, "accesses", ctx.organization(), ctx.clock.clone());
         let task = Ctx { deadline: ctx.deadline, ..task };
-        let task = self.identity.sign(&task).map_err(|cause| Error::internal(cause.to_string()))?;
+        let task = self.identity.sign(&task)?;
         let asked = settings::logs()
             .filter(|name| *name != self.name)
             .filter_map(|name| Some((name, self.peers.bound(name)?)))

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod fuzz;
 mod guard;
 mod health;
+mod identity;
 mod life;
 pub mod policy;
 mod probes;
@@ -21,6 +22,7 @@ pub mod transport;
 
 pub use access_log::AccessLogs;
 pub use guard::Guard;
+pub use identity::OwnPeer;
 pub use life::Life;
-pub use process::{Identity, LOCAL_ORGANIZATION, Process, Service, main};
+pub use process::{LOCAL_ORGANIZATION, Process, Service, main};
 pub use transport::Transport;

@@ -2,12 +2,11 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -15,7 +14,7 @@ use caseward_api::{
     access::v1::clock_service_server::ClockServiceServer,
     audit::v1::access_log_service_server::AccessLogServiceServer,
 };
-use caseward_core::{Caller, Clock, Ctx};
+use caseward_core::Clock;
 use caseward_events::{Bus, Consumer, Handler, Relay, Settle, Sweeper, Timers};
 use caseward_store::{
     Store,
@@ -38,6 +37,7 @@ use crate::{
     clock::Clocks,
     guard::{Admission, Shared},
     health::{self, Health},
+    identity::{Identity, OwnPeer},
     probes::{self, Ready},
     settings::{self, Common, Layers},
     telemetry::{self, Calls},
@@ -214,12 +214,13 @@ impl Process {
         &self.verifier
     }
 
-    /// Who this process is when it calls a peer and no caller waits.
-    pub fn identity(&self) -> Identity {
-        Identity {
-            verifier: self.verifier.clone(),
-            file: self.settings.identity.token_file.clone(),
-        }
+    /// The same, to be called in the name of this process, where no caller waits.
+    pub fn own_peer(&self, name: &'static str) -> OwnPeer {
+        OwnPeer::new(self.peer(name), self.identity())
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::new(self.verifier.clone(), self.settings.identity.token_file.clone())
     }
 
     /// Binds every peer that is not in this process to its address, and lets events flow: every consumer of this
@@ -416,29 +417,4 @@ where
     process.ready()?;
     process.listen(listen, process.routes().prepare()).await?;
     process.life.run(drain).await
-}
-
-/// Who this process is when it calls another service and no caller waits.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    verifier: Verifier,
-    file: PathBuf,
-}
-
-impl Identity {
-    /// `ctx`, a task of ours, with a token to show to peers.
-    pub fn sign(&self, ctx: &Ctx) -> anyhow::Result<Ctx> {
-        const LIFE: Duration = Duration::from_secs(300);
-        let token = if self.file.as_os_str().is_empty() {
-            let now = Clock::System.now();
-            self.verifier.mint(ctx.subject(), &["service"], ctx.organization(), LIFE, now)?
-        } else {
-            std::fs::read_to_string(&self.file)
-                .context("reading identity.token_file")?
-                .trim()
-                .to_owned()
-        };
-        let caller = Caller { token, ..Caller::clone(&ctx.caller) };
-        Ok(Ctx { caller: Arc::new(caller), ..ctx.clone() })
-    }
 }

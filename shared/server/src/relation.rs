@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{Identity, Process, Transport};
+use crate::{OwnPeer, Process};
 
 /// How many misses of one service ask at once; one more is answered by what is known here.
 const ASKING: usize = 32;
@@ -34,8 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Relations {
     store: Store,
-    care_plan: Transport,
-    identity: Identity,
+    care_plan: OwnPeer,
     service: &'static str,
     asking: Arc<Semaphore>,
 }
@@ -43,8 +42,8 @@ pub struct Relations {
 impl Relations {
     /// For `service`, whose relations are in `store`.
     pub fn new(store: Store, process: &Process, service: &'static str) -> Self {
-        let (care_plan, identity) = (process.peer("care_plan"), process.identity());
-        Relations { store, care_plan, identity, service, asking: Arc::new(Semaphore::new(ASKING)) }
+        let (care_plan, asking) = (process.own_peer("care_plan"), Arc::new(Semaphore::new(ASKING)));
+        Relations { store, care_plan, service, asking }
     }
 
     /// What `read` finds of `patient`; where it finds nothing, what it finds once care-plan was asked.
@@ -94,9 +93,7 @@ impl Relations {
         let record = Arc::new(Record::open("relation").traced(ctx.record.trace().to_owned()));
         let deadline = ctx.deadline.min(Instant::now() + PATIENCE);
         let asked = Ctx { record, deadline, ..asked };
-        let signed =
-            self.identity.sign(&asked).map_err(|cause| Error::internal(cause.to_string()))?;
-        let mut care_plan = RelationServiceClient::new(self.care_plan.for_caller(&signed));
+        let mut care_plan = RelationServiceClient::new(self.care_plan.in_task(&asked)?);
         let (subject, patient) = (ctx.subject().to_owned(), format!("patients/{patient}"));
         let request = CheckRelationRequest { subject, patient };
         let answer = tokio::time::timeout_at(deadline.into(), care_plan.check_relation(request));

@@ -64,6 +64,17 @@ pub struct Transition {
 }
 
 impl Transition {
+    /// That a resource left `from` for `to`, and why.
+    pub fn new(
+        entity: Uuid,
+        name: String,
+        from: &'static str,
+        to: &'static str,
+        reason: &str,
+    ) -> Self {
+        Transition { entity, name, from, to, reason_text: reason.to_owned(), ..Default::default() }
+    }
+
     pub(crate) fn row(self, ctx: &Ctx) -> ActiveModel {
         let now = ctx.now();
         ActiveModel {

@@ -140,14 +140,11 @@ impl Writer {
                 return Err(Error::from(error).into());
             }
             warn!(error = %Error::from(error), "the outcome of a commit is not known");
-            // The next place in the chain may be taken or not, so this chain ends here.
-            self.chain = audit::Chain::new();
-            self.ends.began(&self.chain);
-            return Err(Failure::Unknown);
+            return Err(self.unsure());
         }
-        // Where it went meanwhile, so did what was committed.
+        // Where it went meanwhile, so did what was committed, unless it comes back.
         if self.file.is_there().is_err() {
-            return Err(Failure::Unknown);
+            return Err(self.unsure());
         }
         self.chain = chain;
         self.ends.moved(&self.chain);
@@ -155,6 +152,13 @@ impl Writer {
             self.committed.notify_one();
         }
         Ok(())
+    }
+
+    /// The next place in the chain may be taken or not, so this chain ends here.
+    fn unsure(&mut self) -> Failure {
+        self.chain = audit::Chain::new();
+        self.ends.began(&self.chain);
+        Failure::Unknown
     }
 }
 

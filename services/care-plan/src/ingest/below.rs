@@ -119,7 +119,7 @@ impl Part for problem::Entity {
         if row.state == before.state {
             timeline::add(tx, case, "PROBLEM_UPDATED", row.name()).await?;
         } else {
-            problem::log(tx, case, "PROBLEM_UPDATED", &row, before.state.label()).await?;
+            timeline::moved(tx, case, "PROBLEM_UPDATED", row.change(before.state.label())).await?;
         }
         let fields =
             part::changed(&problem::WRITABLE, before, |one, fields| one.take(fields, from));

@@ -7,7 +7,7 @@ use super::part::{self, Identity, Loaded};
 use crate::{
     accountability::{self, Cause},
     case::{self, Entity, IDENTIFIED, Model, State},
-    case_step, timeline,
+    timeline,
 };
 
 /// Makes or updates a case. It is ACTIVE where its state is not given and one of its plans is `running`.
@@ -95,7 +95,7 @@ async fn update(tx: &Tx, mut row: Model, before: &Model, from: &pb::Case) -> Res
     if row.state == before.state {
         timeline::add(tx, &row, "CASE_UPDATED", row.id.to_string()).await?;
     } else {
-        case_step::log(tx, "CASE_UPDATED", &row, before.state.label(), None).await?;
+        timeline::moved(tx, &row, "CASE_UPDATED", row.change(before.state.label())).await?;
     }
     let (case, patient, revision) = (row.id.to_string(), row.patient.to_string(), row.revision);
     let changed_fields =

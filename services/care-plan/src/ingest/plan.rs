@@ -89,7 +89,7 @@ impl Part for care_plan::Entity {
         if row.state == before.state {
             timeline::add(tx, case, "PLAN_UPDATED", row.name()).await?;
         } else {
-            care_plan::log(tx, case, "PLAN_UPDATED", &row, before.state.label(), None).await?;
+            timeline::moved(tx, case, "PLAN_UPDATED", row.change(before.state.label())).await?;
         }
         let changed_fields =
             part::changed(&care_plan::WRITABLE, before, |one, fields| one.take(fields, from));
@@ -193,7 +193,7 @@ impl Part for goal::Entity {
         if row.state == before.state {
             timeline::add(tx, case, "GOAL_UPDATED", row.name()).await?;
         } else {
-            goal::log(tx, case, "GOAL_UPDATED", &row, before.state.label()).await?;
+            timeline::moved(tx, case, "GOAL_UPDATED", row.change(before.state.label())).await?;
         }
         let changed_fields =
             part::changed(&goal::WRITABLE, before, |one, fields| one.take(fields, from));
@@ -271,7 +271,7 @@ impl Part for activity::Entity {
         if row.state == before.state {
             timeline::add(tx, case, "ACTIVITY_UPDATED", row.name()).await?;
         } else {
-            activity::log(tx, case, "ACTIVITY_UPDATED", &row, before.state.label(), None).await?;
+            timeline::moved(tx, case, "ACTIVITY_UPDATED", row.change(before.state.label())).await?;
         }
         let changed_fields =
             part::changed(&activity::WRITABLE, before, |one, fields| one.take(fields, from));

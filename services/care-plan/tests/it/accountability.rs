@@ -26,14 +26,7 @@ async fn a_handoff_moves_accountability_only_when_the_receiver_accepts() {
             (world.caller("ana", "case_manager"), world.caller("ben", "case_manager"));
         let case = ana.enrolled().await;
         world.advance(Duration::days(1)).await;
-        let handoff =
-            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
-        let request = pb::ProposeHandoffRequest {
-            parent: case.name.clone(),
-            handoff: Some(handoff),
-            ..Default::default()
-        };
-        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        let handoff = ana.offers(&case, "ben").await.unwrap();
         assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "ana");
         let accept = pb::AcceptHandoffRequest {
             name: handoff.name,
@@ -55,14 +48,7 @@ async fn an_unanswered_handoff_expires_and_moves_nothing() {
         let mut ana = world.caller("ana", "case_manager");
         let mut ben = world.caller("ben", "case_manager");
         let case = ana.enrolled().await;
-        let handoff =
-            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
-        let request = pb::ProposeHandoffRequest {
-            parent: case.name.clone(),
-            handoff: Some(handoff),
-            ..Default::default()
-        };
-        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        let handoff = ana.offers(&case, "ben").await.unwrap();
         let get = pb::GetHandoffRequest { name: handoff.name.clone() };
         ben.cases
             .get_handoff(get.clone())
@@ -142,14 +128,7 @@ async fn a_handoff_that_a_reassignment_overtook_moves_nothing_any_more() {
             (world.caller("ana", "case_manager"), world.caller("sam", "supervisor"));
         let mut ben = world.caller("ben", "case_manager");
         let case = ana.enrolled().await;
-        let handoff =
-            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
-        let request = pb::ProposeHandoffRequest {
-            parent: case.name.clone(),
-            handoff: Some(handoff),
-            ..Default::default()
-        };
-        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        let handoff = ana.offers(&case, "ben").await.unwrap();
         let patience = handoff.expire_time.unwrap().seconds - handoff.create_time.unwrap().seconds;
         assert_eq!(patience, 72 * 3600);
         let request = pb::ReassignCaseRequest {
@@ -240,14 +219,7 @@ async fn what_is_to_be_done_goes_to_whoever_becomes_accountable_and_what_others_
         };
         let pool = ana.tasks.cancel_task(request).await.unwrap().into_inner();
 
-        let handoff =
-            pb::Handoff { to: "ben".to_owned(), reason: "leave".to_owned(), ..Default::default() };
-        let request = pb::ProposeHandoffRequest {
-            parent: case.name.clone(),
-            handoff: Some(handoff),
-            ..Default::default()
-        };
-        let handoff = ana.cases.propose_handoff(request).await.unwrap().into_inner();
+        let handoff = ana.offers(&case, "ben").await.unwrap();
         assert_eq!(sam.again(&call).await, call, "a proposal moves nothing");
         let request = pb::AcceptHandoffRequest {
             name: handoff.name,

@@ -27,14 +27,7 @@ impl Dice {
 async fn moves_on(world: &World, case: &pb::Case, dice: &mut Dice) {
     let mut sam = world.caller("sam", "supervisor");
     let to = PEOPLE[dice.below(PEOPLE.len())];
-    let handoff =
-        pb::Handoff { to: to.to_owned(), reason: "leave".to_owned(), ..Default::default() };
-    let propose = pb::ProposeHandoffRequest {
-        parent: case.name.clone(),
-        handoff: Some(handoff),
-        ..Default::default()
-    };
-    let proposed = sam.cases.propose_handoff(propose).await.map(tonic::Response::into_inner);
+    let proposed = sam.offers(case, to).await;
     let mut racing = JoinSet::new();
     if dice.below(2) == 0 {
         let mut sam = sam.clone();

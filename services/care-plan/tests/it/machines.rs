@@ -131,14 +131,7 @@ impl Machine for Handoff {
 
     async fn make(callers: &mut Callers<'_>) -> At {
         let case = callers.ana.enrolled().await;
-        let handoff =
-            pb::Handoff { to: "sam".to_owned(), reason: "leave".to_owned(), ..Default::default() };
-        let request = pb::ProposeHandoffRequest {
-            parent: case.name,
-            handoff: Some(handoff),
-            ..Default::default()
-        };
-        at!(callers.ana.cases.propose_handoff(request).await.unwrap().into_inner())
+        at!(callers.ana.offers(&case, "sam").await.unwrap())
     }
     async fn does(callers: &mut Callers<'_>, verb: &str, at: &At) -> Result<At, Status> {
         let cases = &mut callers.sam.cases;

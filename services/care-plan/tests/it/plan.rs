@@ -379,6 +379,37 @@ async fn what_was_done_is_no_change_and_what_stopped_is_over_any_number_of_revis
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_in_a_plan_takes_its_own_tasks_with_it() {
+    use pb::task::State as Task;
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let plan = ana.plan(&case).await;
+        for goal in ["sleep", "walk"] {
+            ana.goal(&plan, goal).await;
+        }
+        for what in ["cook together", "visit the gym"] {
+            ana.activity(&plan, what).await;
+        }
+        let plan = activate(&world, &mut ana, plan).await;
+        let [cook, gym] = &activities(&mut ana, &plan).await[..] else { panic!("two") };
+        let [sleep, walk] = &goals(&mut ana, &plan).await[..] else { panic!("two") };
+        let mut tasks = vec![];
+        for one in [&cook.name, &gym.name, &sleep.name, &walk.name] {
+            tasks.push(about(&mut ana, &case, one).await.name);
+        }
+        cancelled(&mut ana, gym).await.unwrap();
+        in_error(&mut ana, walk).await;
+        let mut states = vec![];
+        for name in tasks {
+            let task = ana.tasks.get_task(pb::GetTaskRequest { name }).await.unwrap();
+            states.push(task.into_inner().state());
+        }
+        assert_eq!(states, [Task::Ready, Task::Cancelled, Task::Ready, Task::Cancelled]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn goals_end_with_the_plan_that_is_given_up_however_far_they_are() {
     for world in worlds().await {
         let mut ana = world.caller("ana", "case_manager");

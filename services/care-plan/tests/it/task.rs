@@ -3,6 +3,7 @@ use caseward_api::{
     careplan::v1::{self as pb, case::State as Case, evaluation::Decision, task::State},
     notification::v1::MessageHardFailed,
 };
+use prost_types::Timestamp;
 use time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -15,6 +16,29 @@ use crate::{
 
 fn task(title: &str) -> Option<pb::Task> {
     Some(pb::Task { title: title.to_owned(), ..Default::default() })
+}
+
+/// Makes a task of Ana's own.
+async fn own(ana: &mut Caller, case: &pb::Case, title: &str, due_time: Option<Timestamp>) {
+    let (title, owner) = (title.to_owned(), "ana".to_owned());
+    let task = Some(pb::Task { title, owner, due_time, ..Default::default() });
+    let parent = case.name.clone();
+    let request = pb::CreateTaskRequest { parent, task, ..Default::default() };
+    ana.tasks.create_task(request).await.unwrap();
+}
+
+/// The titles of the whole worklist, read page by page.
+async fn worklist(ana: &mut Caller, page_size: i32) -> Vec<String> {
+    let mut titles = vec![];
+    let mut request = pb::ListWorklistRequest { page_size, ..Default::default() };
+    loop {
+        let page = ana.tasks.list_worklist(request.clone()).await.unwrap().into_inner();
+        titles.extend(page.items.into_iter().map(|item| item.task.unwrap().title));
+        if page.next_page_token.is_empty() {
+            return titles;
+        }
+        request.page_token = page.next_page_token;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,27 +73,9 @@ async fn the_worklist_shows_what_is_due_first_and_pages_without_loss() {
         let case = ana.enrolled().await;
         for (title, days) in [("third", 9), ("first", 1), ("second", 4)] {
             let due_time = Some((world.now() + Duration::days(days)).into());
-            let task = pb::Task {
-                title: title.to_owned(),
-                owner: "ana".to_owned(),
-                due_time,
-                ..Default::default()
-            };
-            let parent = case.name.clone();
-            let request = pb::CreateTaskRequest { parent, task: Some(task), ..Default::default() };
-            ana.tasks.create_task(request).await.unwrap();
+            own(&mut ana, &case, title, due_time).await;
         }
-        let mut titles = vec![];
-        let mut request = pb::ListWorklistRequest { page_size: 2, ..Default::default() };
-        loop {
-            let page = ana.tasks.list_worklist(request.clone()).await.unwrap().into_inner();
-            titles.extend(page.items.into_iter().map(|item| item.task.unwrap().title));
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = page.next_page_token;
-        }
-        assert_eq!(titles, ["first", "second", "third"]);
+        assert_eq!(worklist(&mut ana, 2).await, ["first", "second", "third"]);
         world.advance(Duration::days(2)).await;
         let overdue = pb::ListWorklistRequest { overdue_only: true, ..Default::default() };
         let overdue = ana.tasks.list_worklist(overdue).await.unwrap().into_inner().items;
@@ -357,27 +363,10 @@ async fn the_worklist_goes_by_risk_then_by_due_time_then_by_age_also_from_page_t
         ];
         for (case, due, place) in tasks {
             let due_time = due.map(|days| (world.now() + Duration::days(days)).into());
-            let task = pb::Task {
-                title: format!("{place}"),
-                owner: "ana".to_owned(),
-                due_time,
-                ..Default::default()
-            };
-            let parent = case.name.clone();
-            let request = pb::CreateTaskRequest { parent, task: Some(task), ..Default::default() };
-            ana.tasks.create_task(request).await.unwrap();
+            own(&mut ana, case, &format!("{place}"), due_time).await;
         }
         for page_size in 1..=4 {
-            let mut titles = vec![];
-            let mut request = pb::ListWorklistRequest { page_size, ..Default::default() };
-            loop {
-                let page = ana.tasks.list_worklist(request.clone()).await.unwrap().into_inner();
-                titles.extend(page.items.into_iter().map(|item| item.task.unwrap().title));
-                if page.next_page_token.is_empty() {
-                    break;
-                }
-                request.page_token = page.next_page_token;
-            }
+            let titles = worklist(&mut ana, page_size).await;
             assert_eq!(titles, ["1", "2", "3", "4", "5", "6", "7", "8"], "{page_size} a page");
         }
     }

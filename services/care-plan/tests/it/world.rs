@@ -233,6 +233,16 @@ pub fn concept(text: &str) -> Option<caseward_api::types::v1::Concept> {
 }
 
 impl Caller {
+    /// Offers the case to somebody who may take it on.
+    pub async fn offers(&mut self, case: &pb::Case, to: &str) -> Result<pb::Handoff, Status> {
+        let handoff =
+            pb::Handoff { to: to.to_owned(), reason: "leave".to_owned(), ..Default::default() };
+        let parent = case.name.clone();
+        let request =
+            pb::ProposeHandoffRequest { parent, handoff: Some(handoff), ..Default::default() };
+        self.cases.propose_handoff(request).await.map(tonic::Response::into_inner)
+    }
+
     pub async fn case(&mut self) -> pb::Case {
         let case = pb::Case {
             patient: patient(),

@@ -3,7 +3,7 @@ use std::fmt;
 
 use caseward_api::notification::v1::{self as pb, recipient::Who};
 use caseward_core::{
-    Id, Kind, Name,
+    Id, Kind, Name, SUPERVISOR,
     check::{self, Checked},
 };
 
@@ -29,9 +29,6 @@ pub(crate) enum Recipient {
     /// Everybody who may supervise cases, in the inbox that they share.
     Supervisors,
 }
-
-/// As callers name the role, and tasks.
-pub(crate) const SUPERVISOR: &str = "supervisor";
 
 const SUBJECT: &str = "subject:";
 

@@ -4,7 +4,7 @@ use super::*;
 const PATIENT: &[Channel] = &[Channel::Email, Channel::Inbox];
 const STAFF: &[Channel] = &[Channel::Inbox];
 
-pub(super) const ALL: [Shipped; 25] = [
+pub(super) const ALL: [Shipped; 27] = [
     Shipped {
         key: CASE_ENROLLED,
         display_name: "Introduces the case manager",
@@ -342,6 +342,40 @@ pub(super) const ALL: [Shipped; 25] = [
                 "es",
                 "Un caso de su equipo está en pausa",
                 "Un caso de un equipo del que usted forma parte está en pausa, y lo pendiente espera con él. Vea cuál y hasta cuándo:\n{{ portal }}\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CASE_RESUMED,
+        display_name: "Tells that the work goes on",
+        channels: PATIENT,
+        texts: [
+            (
+                "en",
+                "Our work goes on",
+                "Hello,\n\nthe pause is over and our work together goes on. See what comes next:\n{{ portal }}\n\nYour care team\n",
+            ),
+            (
+                "es",
+                "Nuestro trabajo continúa",
+                "Hola:\n\nla pausa terminó y nuestro trabajo juntos continúa. Vea lo que sigue:\n{{ portal }}\n\nSu equipo de atención\n",
+            ),
+        ],
+    },
+    Shipped {
+        key: CASE_RESUMED_TEAM,
+        display_name: "Tells the care team that the work goes on",
+        channels: STAFF,
+        texts: [
+            (
+                "en",
+                "A case of your team goes on",
+                "A case of a team that you are on goes on after a pause. See which, and what is due now:\n{{ portal }}\n",
+            ),
+            (
+                "es",
+                "Un caso de su equipo continúa",
+                "Un caso de un equipo del que usted forma parte continúa después de una pausa. Vea cuál y lo que está pendiente ahora:\n{{ portal }}\n",
             ),
         ],
     },

@@ -2,7 +2,7 @@
 use caseward_api::{
     access::v1::{RelationChanged, relation_changed::Basis},
     careplan::v1::{
-        AccountabilityMoved, CaseClosed, CaseEnrolled, CaseMarkedInError, CasePaused,
+        AccountabilityMoved, CaseClosed, CaseEnrolled, CaseMarkedInError, CasePaused, CaseResumed,
         CaseReturnedFromWaitlist, ClosureProposed, ClosureReturned, CriticalItemRaised,
         HandoffDeclined, HandoffExpired, Member, PlanActivated, PlanApproved, PlanMarkedInError,
         PlanReturned, PlanRevoked, PlanSubmitted, TaskAssigned, TaskOffered, TaskOverdue,
@@ -354,13 +354,15 @@ async fn whoever_wrote_a_plan_hears_what_became_of_it_and_the_team_gets_a_copy()
         let (case, patient) = named();
         tell(&suite, &case.clone(), CasePaused { case, patient, ..Default::default() }).await;
         let (case, patient) = named();
+        tell(&suite, &case.clone(), CaseResumed { case, patient, ..Default::default() }).await;
+        let (case, patient) = named();
         let accountable = "bob".to_owned();
         let returned = ClosureReturned { case, patient, accountable, ..Default::default() };
         tell(&suite, &plan, returned).await;
         for (who, told) in [
             ("ida", &["plan-returned", "plan-approved"][..]),
-            ("bob", &["plan-copy", "case-paused-team", "closure-returned"]),
-            ("eva", &["plan-copy", "case-paused-team"]),
+            ("bob", &["plan-copy", "case-paused-team", "case-resumed-team", "closure-returned"]),
+            ("eva", &["plan-copy", "case-paused-team", "case-resumed-team"]),
             ("luz", &[]),
         ] {
             let items = suite.inbox(&format!("{who}/case_manager")).await;
@@ -368,7 +370,7 @@ async fn whoever_wrote_a_plan_hears_what_became_of_it_and_the_team_gets_a_copy()
         }
         let subjects: Vec<_> =
             suite.smtp.mails().iter().map(|mail| mail.header("Subject").unwrap()).collect();
-        assert_eq!(subjects, ["Your plan is ready", "A pause in our work"]);
+        assert_eq!(subjects, ["Your plan is ready", "A pause in our work", "Our work goes on"]);
     }
 }
 

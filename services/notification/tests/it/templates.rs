@@ -146,7 +146,7 @@ async fn the_shipped_templates_are_there_once_in_both_languages() {
     for database in databases().await {
         let suite = Suite::start(database.clone()).await;
         let shipped = templates(&suite).await;
-        assert_eq!(shipped.len(), 25);
+        assert_eq!(shipped.len(), 27);
         for template in &shipped {
             assert_eq!(template.state(), State::Approved);
             assert!(template.variables.is_empty());

@@ -1,11 +1,14 @@
 //! What is acknowledged is kept: a commit that fails takes nothing with it but its own work, and none is believed to a
 //! file that is gone.
+use caseward_core::Error;
+use caseward_store::audit;
 use sea_orm::ConnectionTrait;
 use tonic::Code;
+use uuid::Uuid;
 
 use crate::{
     aside, call, each,
-    note::{once, titles, write},
+    note::{create, once, send, titles, write},
     number,
 };
 
@@ -61,6 +64,28 @@ async fn nothing_is_acknowledged_once_the_file_of_the_database_is_gone() {
         store.ping().await.unwrap();
         write(&store, &call("ana"), &once("kept too")).await.unwrap();
         assert_eq!(titles(&store, &call("ana")).await, ["kept", "kept too"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_goes_under_a_commit_and_comes_back_breaks_no_chain() {
+    each(async |database, store| {
+        let Some(path) = database.url.strip_prefix("sqlite://").map(str::to_owned) else { return };
+        write(&store, &call("ana"), &once("kept")).await.unwrap();
+        let away = format!("{path}.away");
+        let go = (path.clone(), away.clone());
+        let unsure = send(&store, once("in between"), move |tx| {
+            std::fs::rename(&go.0, &go.1).unwrap();
+            create(tx, Uuid::nil(), "in between".to_owned())
+        });
+        // Neither said to be kept nor to be lost: it is in a file that may never come back.
+        assert!(matches!(unsure.await.unwrap_err(), Error::Unsure));
+        std::fs::rename(&away, &path).unwrap();
+        write(&store, &call("ana"), &once("kept too")).await.unwrap();
+        assert_eq!(titles(&store, &call("ana")).await, ["kept", "in between", "kept too"]);
+        let verdict = audit::verify(&store, &audit::Heads::default()).await.unwrap();
+        assert!(verdict.is_good(), "{verdict:?}");
     })
     .await;
 }
