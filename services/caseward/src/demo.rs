@@ -3,7 +3,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use caseward::Suite;
-use caseward_server::{settings::Layers, telemetry};
+use caseward_server::{
+    settings::{Layers, make_private},
+    telemetry,
+};
 use clap::Args as Arguments;
 use serde_json::{Value, json};
 use time::{
@@ -53,7 +56,7 @@ pub async fn run(layers: Layers, args: Args) -> anyhow::Result<()> {
 
 /// A folder nobody used yet, below the data folder.
 fn fresh(data: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(data)?;
+    make_private(data)?;
     for n in 1.. {
         let folder = data.join(format!("demo-{n}"));
         match std::fs::create_dir(&folder) {
@@ -317,7 +320,7 @@ impl Story {
     }
 
     async fn adjust(&self, case: &str, plan: &str) -> anyhow::Result<()> {
-        self.advance(hours(24 * 14)).await?;
+        self.advance(hours(24 * 16)).await?;
         let draft = self
             .step(&self.ben, plan, "revise", json!({"reason": "she wants to cook again"}))
             .await?;
@@ -339,6 +342,8 @@ impl Story {
         self.step(&self.ben, &draft, "recordAgreement", agreement).await?;
         let revised = self.step(&self.ben, &draft, "activate", json!({})).await?;
         told("The revision is in force, and the first plan ended with it", &revised);
+        self.settle().await?;
+        self.advance(hours(24 * 28)).await?;
         let goals = self.ben.get(&format!("/v1/{draft}/goals")).await?;
         let carried = goals["goals"].as_array().into_iter().flatten();
         let findings: Vec<Value> = carried
@@ -348,13 +353,14 @@ impl Story {
         let evaluation = json!({"carePlan": draft, "findings": findings, "decision": "DECISION_CLOSE",
             "summary": "No stay in hospital since. She manages by herself, and her daughter helps."});
         self.ben.post(&format!("/v1/{case}/evaluations"), evaluation).await?;
-        println!("   Ben evaluates: the goal is achieved; the case can close.");
+        println!("   Four weeks later Ben evaluates: the goal is achieved; the case can close.");
         Ok(())
     }
 
     async fn close(&self, case: &str) -> anyhow::Result<()> {
         let closing = json!({"closeReason": "CLOSE_REASON_GOALS_MET", "reason": "goals met"});
         self.step(&self.ben, case, "proposeClosure", closing).await?;
+        self.settle().await?;
         let etag = self.etag(&self.ben, case).await?;
         let refusal = self.ben.refused(&format!("/v1/{case}:close"), json!({"etag": etag})).await?;
         println!("   Ben closes the case, and is refused: {refusal}");

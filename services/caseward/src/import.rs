@@ -98,7 +98,7 @@ pub async fn run(layers: &Layers, args: Args) -> anyhow::Result<()> {
         table::print(&report);
     }
     if !report.is_clean() {
-        bail!("{} entries or files were not taken", report.failures.len());
+        bail!("{} entries or files were not taken", report.lost());
     }
     Ok(())
 }

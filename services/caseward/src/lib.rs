@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use caseward_server::{Process, settings::Layers};
+use caseward_server::{
+    Process,
+    settings::{Layers, make_private},
+};
 use caseward_store::Store;
 
 /// The services of the suite, with the defaults of their sections.
@@ -71,7 +74,7 @@ impl Suite {
 /// Takes the data folder for this suite. Two would each send what the other sent.
 fn alone(data: &Path) -> anyhow::Result<File> {
     let folder = || format!("the data folder {}", data.display());
-    std::fs::create_dir_all(data).with_context(folder)?;
+    make_private(data)?;
     let lock = File::create(data.join("suite.lock")).with_context(folder)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

@@ -61,7 +61,15 @@ impl Refusal {
     }
 
     pub(crate) fn json(&self) -> Value {
-        error(&self.status)
+        let status = &self.status;
+        let details: Vec<_> =
+            status.get_error_details_vec().into_iter().filter_map(detail).collect();
+        json!({ "error": {
+            "code": self.http.as_u16(),
+            "status": name(status.code()),
+            "message": status.message(),
+            "details": details,
+        }})
     }
 }
 
@@ -139,16 +147,6 @@ fn http_status(code: Code) -> StatusCode {
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
     }
-}
-
-fn error(status: &Status) -> Value {
-    let details: Vec<_> = status.get_error_details_vec().into_iter().filter_map(detail).collect();
-    json!({ "error": {
-        "code": http_status(status.code()).as_u16(),
-        "status": name(status.code()),
-        "message": status.message(),
-        "details": details,
-    }})
 }
 
 fn detail(detail: ErrorDetail) -> Option<Value> {

@@ -1,5 +1,8 @@
 //! What became of the input: per resource type how many, and everything that failed.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use caseward_api::types::v1::{IngestOutcome, Violation, ingest_outcome::Action};
 use serde::Serialize;
@@ -67,6 +70,12 @@ impl Report {
     /// Whether everything was taken.
     pub fn is_clean(&self) -> bool {
         self.failures.is_empty()
+    }
+
+    /// How many entries, and files as a whole, were not taken; each may have several failures.
+    pub fn lost(&self) -> usize {
+        let places = self.failures.iter().map(|failure| (&failure.file, &failure.entry));
+        places.collect::<HashSet<_>>().len()
     }
 
     /// The counts of all types together.

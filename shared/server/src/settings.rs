@@ -1,6 +1,8 @@
 //! Settings: documented defaults in the binary, then a file, then the environment.
 use std::{
+    fs::DirBuilder,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,6 +25,13 @@ const SECTIONS: [&str; 5] = ["gateway", "patient", "care_plan", "directory", "no
 /// The services that keep an audit log, by their sections.
 pub(crate) fn logs() -> impl Iterator<Item = &'static str> {
     SECTIONS.into_iter().filter(|section| *section != "gateway")
+}
+
+/// Makes the data folder, where it is not there yet, for its owner alone: the databases and the keys in it are nobody
+/// else's to read. One that is there stays as its owner wants it.
+pub fn make_private(folder: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("making the data folder {}", folder.display()))
 }
 
 /// Everything that was set, before it is read.
@@ -306,7 +315,7 @@ impl Common {
     pub fn database(&self, service: &str, url: &str) -> anyhow::Result<caseward_store::Settings> {
         let url = match url {
             "" => {
-                std::fs::create_dir_all(&self.data).context("making the data folder")?;
+                make_private(&self.data)?;
                 format!("sqlite://{}", self.data.join(format!("{service}.db")).display())
             }
             url => url.to_owned(),

@@ -197,6 +197,7 @@ async fn methods_and_paths_that_are_not_there() {
         (reply.status(), &reply.headers()["allow"]),
         (StatusCode::METHOD_NOT_ALLOWED, &"POST, OPTIONS".parse().unwrap())
     );
+    assert_eq!(json(reply).await["error"]["code"], 405);
     let reply = ask(Method::OPTIONS, PATIENT).await;
     assert_eq!(
         (reply.status(), &reply.headers()["allow"]),

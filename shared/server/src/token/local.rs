@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::jwt::Claim;
 use super::key::{Key, KeySet};
+use crate::settings::make_private;
 
 #[derive(Debug)]
 pub(super) struct Local {
@@ -73,7 +74,7 @@ fn create(data: &Path, path: &Path) -> Result<()> {
     let key = Ed25519KeyPair::generate()
         .and_then(|pair| pair.to_pkcs8v1())
         .map_err(|_| anyhow!("no key could be made"))?;
-    fs::create_dir_all(data)?;
+    make_private(data)?;
     let draft = data.join(format!("issuer.key.{}", Uuid::now_v7()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = file.write_all(key.as_ref()).and_then(|()| file.sync_all());

@@ -1,6 +1,7 @@
 //! Settings that are refused, and what they start.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 
 use caseward_server::settings::{Common, Layers};
 use caseward_server::{Process, Transport};
@@ -26,6 +27,14 @@ fn common(settings: &[(&str, &str)]) -> Common {
 fn refusal(listen: &str, settings: &[(&str, &str)]) -> Option<String> {
     let listen: SocketAddr = listen.parse().unwrap();
     common(settings).check(listen).err().map(|error| error.to_string())
+}
+
+#[test]
+fn a_data_folder_that_is_made_is_its_owners_alone() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("here").join("data");
+    common(&[("data", data.to_str().unwrap())]).database("patient", "").unwrap();
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o077, 0);
 }
 
 #[test]
