@@ -1,11 +1,13 @@
 //! Holding a lease for as long as some work runs.
 use std::{future::Future, time::Duration};
 
-use caseward_store::{Store, lease};
+use caseward_store::{
+    Store,
+    lease::{Lease, TERM},
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use uuid::Uuid;
 
 /// How often a replica that does not hold the lease asks for it, and how long a failed work rests.
 const ASK: Duration = Duration::from_secs(1);
@@ -18,7 +20,7 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let holder = Uuid::now_v7();
+    let mut lease = Lease::new(store, name);
     let mut idle = false;
     loop {
         if idle {
@@ -29,7 +31,7 @@ where
         }
         idle = true;
         let asked = Instant::now();
-        match lease::take(store, name, holder).await {
+        match lease.take().await {
             Ok(true) => {}
             Ok(false) => continue,
             Err(error) => {
@@ -40,7 +42,7 @@ where
         debug!(lease = name, "took the lease");
         tokio::select! {
             // Renewal is polled beside the work: it may need a connection that the work holds.
-            () = lost(store, name, holder, asked) => {
+            () = lost(&mut lease, asked) => {
                 warn!(lease = name, "lost the lease");
                 continue;
             }
@@ -49,7 +51,7 @@ where
             },
             () = stop.cancelled() => {}
         }
-        if let Err(error) = lease::release(store, name, holder).await {
+        if let Err(error) = lease.release().await {
             debug!(lease = name, %error, "could not release the lease; it ends by itself");
         }
         if stop.is_cancelled() {
@@ -59,17 +61,16 @@ where
 }
 
 /// Renews the lease; returns once another may hold it.
-async fn lost(store: &Store, name: &str, holder: Uuid, taken: Instant) {
-    let term = lease::TERM.unsigned_abs();
+async fn lost(lease: &mut Lease, taken: Instant) {
     let mut taken = taken;
     loop {
-        sleep(term / 3).await;
+        sleep(TERM / 3).await;
         let asked = Instant::now();
-        let left = (taken + term).saturating_duration_since(asked);
-        match tokio::time::timeout(left, lease::take(store, name, holder)).await {
+        let left = (taken + TERM).saturating_duration_since(asked);
+        match tokio::time::timeout(left, lease.take()).await {
             Ok(Ok(true)) => taken = asked,
             Ok(Ok(false)) | Err(_) => return,
-            Ok(Err(error)) => warn!(lease = name, %error, "a lease could not be renewed"),
+            Ok(Err(error)) => warn!(lease = lease.name(), %error, "a lease could not be renewed"),
         }
     }
 }

@@ -2,10 +2,9 @@
 use std::time::Duration;
 
 use caseward_core::{Clock, Result};
-use caseward_store::{Store, audit::Abandoned, lease};
+use caseward_store::{Store, audit::Abandoned, lease::Lease};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use uuid::Uuid;
 
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -24,10 +23,10 @@ impl Sweeper {
 
     /// Sweeps at start and then hourly until `stop`. The lease is not renewed: two that sweep do no harm.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let holder = Uuid::now_v7();
+        let mut lease = Lease::new(&self.store, "sweeper");
         let mut abandoned = Abandoned::default();
         loop {
-            let swept = match lease::take(&self.store, "sweeper", holder).await {
+            let swept = match lease.take().await {
                 Ok(true) => self.sweep(&mut abandoned).await,
                 taken => taken.map(|_| ()),
             };

@@ -66,8 +66,8 @@ async fn a_write_dropped_at_any_point_leaves_every_connection_clean() {
             };
             dropped_everywhere(&store, read).await;
             let lease = |_| {
-                let store = store.clone();
-                async move { caseward_store::lease::take(&store, "test", Uuid::nil()).await }
+                let mut lease = caseward_store::lease::Lease::new(&store, "test");
+                async move { lease.take().await }
             };
             dropped_everywhere(&store, lease).await;
         }

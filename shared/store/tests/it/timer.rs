@@ -1,8 +1,12 @@
 //! Timers fire once, leases are held by one.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use caseward_core::Error;
-use caseward_store::{Store, Tx, lease, timer};
+use caseward_store::{
+    Store, Tx,
+    lease::{Lease, TERM},
+    timer,
+};
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
@@ -99,31 +103,63 @@ async fn a_timer_that_was_moved_is_not_fired_by_who_read_it_before() {
 #[tokio::test]
 async fn a_lease_has_one_holder_until_it_ends_or_is_given_back() {
     each(async |database, store| {
-        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        assert!(lease::take(&store, "relay", one).await.unwrap());
-        assert!(lease::take(&store, "relay", one).await.unwrap(), "its holder renews it");
-        assert!(!lease::take(&store, "relay", two).await.unwrap());
-        assert!(lease::take(&store, "timers", two).await.unwrap(), "another lease is another's");
+        let (mut one, mut two) = (Lease::new(&store, "relay"), Lease::new(&store, "relay"));
+        assert!(one.take().await.unwrap());
+        assert!(one.take().await.unwrap(), "its holder renews it");
+        assert!(!two.take().await.unwrap());
+        let mut other = Lease::new(&store, "timers");
+        assert!(other.take().await.unwrap(), "another lease is another's");
         // The holder was killed, and its term went by.
         let db = aside(&database).await;
         db.execute_unprepared("UPDATE lease SET until = 1 WHERE name = 'relay'").await.unwrap();
-        assert!(lease::take(&store, "relay", two).await.unwrap());
-        assert!(!lease::take(&store, "relay", one).await.unwrap());
-        lease::release(&store, "relay", one).await.unwrap();
-        assert!(!lease::take(&store, "relay", one).await.unwrap(), "only its holder gives it back");
-        lease::release(&store, "relay", two).await.unwrap();
-        assert!(lease::take(&store, "relay", one).await.unwrap());
+        assert!(two.take().await.unwrap());
+        assert!(!one.take().await.unwrap());
+        one.release().await.unwrap();
+        assert!(!one.take().await.unwrap(), "only its holder gives it back");
+        two.release().await.unwrap();
+        assert!(one.take().await.unwrap());
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_is_free_after_a_term_whatever_date_it_bears() {
+    each(async |database, store| {
+        let (mut one, mut two) = (Lease::new(&store, "relay"), Lease::new(&store, "relay"));
+        assert!(one.take().await.unwrap());
+        // The holder's clock is many years ahead.
+        let db = aside(&database).await;
+        let ahead = "UPDATE lease SET until = until + 1000000000000000";
+        db.execute_unprepared(ahead).await.unwrap();
+        assert!(!two.take().await.unwrap());
+        pass(TERM - Duration::from_secs(1)).await;
+        assert!(!two.take().await.unwrap(), "it may be renewed yet");
+        assert!(one.take().await.unwrap());
+        db.execute_unprepared(ahead).await.unwrap();
+        pass(Duration::from_secs(2)).await;
+        assert!(!two.take().await.unwrap(), "it was renewed");
+        // The holder is killed.
+        pass(TERM).await;
+        assert!(two.take().await.unwrap());
+        assert!(!one.take().await.unwrap());
+    })
+    .await;
+}
+
+/// Lets the machines' time go by, as no clock tells it, and nothing else.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_who_want_a_lease_one_gets_it() {
     each(async |_, store| {
         let takers: Vec<_> = (0..16)
-            .map(|n| {
-                let store = store.clone();
-                tokio::spawn(async move { lease::take(&store, "relay", Uuid::from_u128(n)).await })
+            .map(|_| {
+                let mut lease = Lease::new(&store, "relay");
+                tokio::spawn(async move { lease.take().await })
             })
             .collect();
         let mut holders = 0;
