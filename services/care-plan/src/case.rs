@@ -394,7 +394,7 @@ pub fn asked(scope: &Scope, req: &pb::ListCasesRequest) -> Result<Select<Entity>
         select = select.filter(Column::Accountable.eq(accountable));
     }
     if let Some(one) = identifier {
-        let holder = identifier::holder(&scope.ctx, IDENTIFIED, one);
+        let holder = identifier::holders(&scope.ctx, IDENTIFIED, &[one]);
         select = select.filter(Column::Id.in_subquery(holder));
     }
     Ok(select)

@@ -297,7 +297,7 @@ pub async fn list(
 ) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
     if let Some(one) = wanted {
-        let holder = identifier::holder(&scope.ctx, IDENTIFIED, one);
+        let holder = identifier::holders(&scope.ctx, IDENTIFIED, &[one]);
         select = select.filter(Column::Id.in_subquery(holder));
     }
     caseward_store::page(scope, select, page).await

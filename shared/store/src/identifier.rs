@@ -42,12 +42,8 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The resources of `kind` with one identifier, for use within a scoped query.
-pub fn holder(ctx: &Ctx, kind: &str, one: Identifier) -> SelectStatement {
-    holders(ctx, kind, &[one])
-}
-
-fn holders(ctx: &Ctx, kind: &str, identifiers: &[Identifier]) -> SelectStatement {
+/// The resources of `kind` with any of `identifiers`, for use within a scoped query.
+pub fn holders(ctx: &Ctx, kind: &str, identifiers: &[Identifier]) -> SelectStatement {
     Query::select()
         .column(Column::Resource)
         .from(Entity)
@@ -57,10 +53,17 @@ fn holders(ctx: &Ctx, kind: &str, identifiers: &[Identifier]) -> SelectStatement
         .to_owned()
 }
 
+/// The pairs are what is meant; systems and values say the same where it finds its index: SQLite reads every identifier
+/// of a kind before it tries alternatives one by one.
 fn any(identifiers: &[Identifier]) -> Condition {
-    identifiers.iter().fold(Condition::any(), |any, Identifier { system, value }| {
+    let mut systems: Vec<&str> = identifiers.iter().map(|each| each.system.as_str()).collect();
+    systems.sort_unstable();
+    systems.dedup();
+    let values = identifiers.iter().map(|each| each.value.as_str());
+    let pairs = identifiers.iter().fold(Condition::any(), |any, Identifier { system, value }| {
         any.add(Condition::all().add(Column::System.eq(system)).add(Column::Value.eq(value)))
-    })
+    });
+    Condition::all().add(Column::System.is_in(systems)).add(Column::Value.is_in(values)).add(pairs)
 }
 
 /// The resources of `kind` that have any of `identifiers`: of each those that are vouched for, or else all. Only ids

@@ -6,6 +6,10 @@ use caseward_api::{
     },
     types::v1::{Date, IngestOutcome, ingest_outcome::Action},
 };
+use caseward_core::{Ctx, data::Identifier};
+use caseward_server::LOCAL_ORGANIZATION;
+use caseward_store::identifier as index;
+use sea_orm::{ConnectionTrait, Statement};
 use tonic::Code;
 
 use crate::world::{Caller, code, concept, identifier, person, worlds};
@@ -261,5 +265,26 @@ async fn a_load_says_whether_a_record_is_in_use() {
         assert_eq!(load(State::Unspecified).await, (Action::Unchanged, inactive));
         assert_eq!(load(State::Active).await, (Action::Updated, active));
         assert_eq!(load(State::Merged).await, (Action::Failed, None));
+    }
+}
+
+#[tokio::test]
+async fn who_has_one_of_some_identifiers_is_looked_up_and_not_searched_for() {
+    for world in worlds().await.into_iter().filter(|world| world.database.is_sqlite()) {
+        let db = sea_orm::Database::connect(&world.database.url).await.unwrap();
+        let ctx = Ctx::task("patient", "test", LOCAL_ORGANIZATION, world.process.clock.clone());
+        for count in [1, 2, 50] {
+            let wanted: Vec<Identifier> = (0..count)
+                .map(|n| Identifier { system: format!("urn:{n}"), value: n.to_string() })
+                .collect();
+            let holders = index::holders(&ctx, "patient", &wanted);
+            let holders = db.get_database_backend().build(&holders);
+            let explain = format!("EXPLAIN QUERY PLAN {}", holders.sql);
+            let plan = db.query_all_raw(Statement { sql: explain, ..holders }).await.unwrap();
+            let steps: Vec<String> =
+                plan.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+            let looked_up = "system=? AND value=?";
+            assert!(steps.iter().any(|step| step.contains(looked_up)), "{steps:?}");
+        }
     }
 }
