@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let set = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), &set)?;
+    compiler.include_source_info(false);
+    fs::write(out.join("shapes.bin"), compiler.encode_file_descriptor_set())?;
     fs::write(out.join("methods.rs"), methods(&set)?)?;
     let set = FileDescriptorSet::decode(&*set)?;
     fs::write(out.join("requests.rs"), requests(&set))?;

@@ -135,8 +135,8 @@ struct Door {
 
 impl Door {
     fn new(owners: HashMap<String, Peer>, settings: &Settings) -> Result<Self, Error> {
-        let contracts =
-            Contracts::read(caseward_api::DESCRIPTORS, |service| owners.contains_key(service))?;
+        let read = |set| Contracts::read(set, |service| owners.contains_key(service));
+        let contracts = read(caseward_api::SHAPES)?;
         let mut forward = Forward::default();
         for method in &contracts.methods {
             if let Some(owner) = owners.get(method.rpc.parent_service().full_name()) {
@@ -144,8 +144,10 @@ impl Door {
             }
         }
         let table = Table::new(&contracts, |service| owners.get(service).cloned());
-        let openapi =
-            settings.shows(settings.openapi).then(|| openapi::print(&contracts).to_string().into());
+        let openapi = match settings.shows(settings.openapi) {
+            true => Some(openapi::print(&read(caseward_api::DESCRIPTORS)?).to_string().into()),
+            false => None,
+        };
 
         let names: Vec<_> = owners.keys().cloned().collect();
         let readiness = Readiness::new(owners.into_iter().collect());

@@ -3,6 +3,9 @@
 /// Every file of `/proto` with its imports, options and comments, as a `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The same without comments, which are most of it.
+pub const SHAPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shapes.bin"));
+
 #[allow(
     clippy::all,
     clippy::allow_attributes_without_reason,
