@@ -376,7 +376,7 @@ pub async fn of_step(scope: &Scope, id: CaseId, puts_right: bool) -> Result<Mode
 }
 
 /// The cases that a caller asks for.
-pub fn asked(scope: &Scope, req: &pb::ListCasesRequest) -> Result<Select<Entity>> {
+pub async fn asked(scope: &Scope, req: &pb::ListCasesRequest) -> Result<Select<Entity>> {
     let (patient, states, accountable, identifier) = check::all((
         check::name::<PatientId>("patient", &req.patient),
         check::choices("states", &req.states, State::known),
@@ -394,8 +394,7 @@ pub fn asked(scope: &Scope, req: &pb::ListCasesRequest) -> Result<Select<Entity>
         select = select.filter(Column::Accountable.eq(accountable));
     }
     if let Some(one) = identifier {
-        let holder = identifier::holders(&scope.ctx, IDENTIFIED, &[one]);
-        select = select.filter(Column::Id.in_subquery(holder));
+        select = identifier::held(scope, select, IDENTIFIED, &[one]).await?;
     }
     Ok(select)
 }

@@ -29,15 +29,18 @@ use caseward_server::accept::Public;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use serde::Deserialize;
 use serde_json::json;
-use tonic::codegen::{Service, StdError};
+use tonic::{
+    Status,
+    codegen::{Service, StdError},
+};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
 
 pub use start::start;
 
 use crate::{
-    contract::Contracts, cors::Cors, forward::Forward, health::Readiness, json::Json, peer::Peer,
-    refusal::Refusal, route::Table,
+    contract::Contracts, cors::Cors, forward::Forward, health::Readiness, json::Json,
+    openapi::Document, peer::Peer, refusal::Refusal, route::Table,
 };
 
 /// The section of the front door in the settings.
@@ -130,13 +133,13 @@ struct Door {
     readiness: Readiness,
     cors: Cors,
     /// Where it is shown.
-    openapi: Option<Bytes>,
+    openapi: Option<Document>,
 }
 
 impl Door {
     fn new(owners: HashMap<String, Peer>, settings: &Settings) -> Result<Self, Error> {
-        let read = |set| Contracts::read(set, |service| owners.contains_key(service));
-        let contracts = read(caseward_api::SHAPES)?;
+        let contracts =
+            Contracts::read(caseward_api::SHAPES, |service| owners.contains_key(service))?;
         let mut forward = Forward::default();
         for method in &contracts.methods {
             if let Some(owner) = owners.get(method.rpc.parent_service().full_name()) {
@@ -144,12 +147,8 @@ impl Door {
             }
         }
         let table = Table::new(&contracts, |service| owners.get(service).cloned());
-        let openapi = match settings.shows(settings.openapi) {
-            true => Some(openapi::print(&read(caseward_api::DESCRIPTORS)?).to_string().into()),
-            false => None,
-        };
-
         let names: Vec<_> = owners.keys().cloned().collect();
+        let openapi = settings.shows(settings.openapi).then(|| Document::of(names.clone()));
         let readiness = Readiness::new(owners.into_iter().collect());
         let health = tonic_health::pb::health_server::HealthServer::new(readiness.clone());
         serve_here(&mut forward, tonic_health::pb::FILE_DESCRIPTOR_SET, health)?;
@@ -208,9 +207,10 @@ impl Door {
 
     /// The pages about the door itself.
     async fn about(&self, verb: &Method, path: &str) -> Response {
-        if path == "/openapi.json" && self.openapi.is_none() {
-            return Refusal::no_such_path().into_response();
-        }
+        let openapi = match (path, &self.openapi) {
+            ("/openapi.json", None) => return Refusal::no_such_path().into_response(),
+            (_, openapi) => openapi.as_ref(),
+        };
         match *verb {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => {
@@ -221,7 +221,14 @@ impl Door {
         }
         let (status, body) = match path {
             "/healthz" => (StatusCode::OK, Bytes::from_static(br#"{"alive":true}"#)),
-            "/openapi.json" => (StatusCode::OK, self.openapi.clone().unwrap_or_default()),
+            "/openapi.json" => match openapi.map(Document::printed).transpose() {
+                Ok(document) => (StatusCode::OK, document.unwrap_or_default()),
+                Err(error) => {
+                    tracing::error!(%error, "the contracts cannot be read");
+                    let fault = Status::internal("a fault of ours; see the log");
+                    return Refusal::from(fault).into_response();
+                }
+            },
             "/readyz" => {
                 let report = self.readiness.report().await;
                 let status =
@@ -234,7 +241,7 @@ impl Door {
                     "version": env!("CARGO_PKG_VERSION"),
                     "links": { "alive": "/healthz", "ready": "/readyz" },
                 });
-                if self.openapi.is_some() {
+                if openapi.is_some() {
                     about["links"]["openapi"] = "/openapi.json".into();
                 }
                 (StatusCode::OK, about.to_string().into())

@@ -2,13 +2,15 @@
 mod said;
 mod schema;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
+use axum::body::Bytes;
 use http::Method as Verb;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    Error,
     contract::{Binding, Body, Contracts, Method, field_at},
     template::{Segment, Template},
 };
@@ -16,6 +18,30 @@ use schema::{Schemas, is_well_known};
 
 /// How deep a query parameter may reach into messages.
 const QUERY_DEPTH: usize = 4;
+
+/// The document about these services. It is printed when it is first asked for, since the comments of all contracts take
+/// several megabytes of memory.
+#[derive(Debug)]
+pub(crate) struct Document {
+    services: Vec<String>,
+    printed: OnceLock<Bytes>,
+}
+
+impl Document {
+    pub(crate) fn of(services: Vec<String>) -> Self {
+        Document { services, printed: OnceLock::new() }
+    }
+
+    pub(crate) fn printed(&self) -> Result<Bytes, Error> {
+        if let Some(printed) = self.printed.get() {
+            return Ok(printed.clone());
+        }
+        let owned = |service: &str| self.services.iter().any(|name| name == service);
+        let contracts = Contracts::read(caseward_api::DESCRIPTORS, owned)?;
+        let printed = Bytes::from(print(&contracts).to_string());
+        Ok(self.printed.get_or_init(|| printed).clone())
+    }
+}
 
 /// The whole document.
 pub(crate) fn print(contracts: &Contracts) -> Value {

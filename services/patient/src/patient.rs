@@ -297,8 +297,7 @@ pub async fn list(
 ) -> Result<(Vec<Model>, String)> {
     let mut select = Entity::of(&scope.ctx);
     if let Some(one) = wanted {
-        let holder = identifier::holders(&scope.ctx, IDENTIFIED, &[one]);
-        select = select.filter(Column::Id.in_subquery(holder));
+        select = identifier::held(scope, select, IDENTIFIED, &[one]).await?;
     }
     caseward_store::page(scope, select, page).await
 }

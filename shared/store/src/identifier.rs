@@ -5,12 +5,7 @@
 //! says who sees some patients is held only against what that caller sees, so that one taken by somebody out of sight is
 //! answered like one that is free, by the same statements. It stands beside the other, and whoever sees both finds both.
 use caseward_core::{Ctx, Error, Reach, Result, data::Identifier};
-use sea_orm::{
-    ActiveValue::Set,
-    Condition,
-    entity::prelude::*,
-    sea_query::{OnConflict, Query, SelectStatement},
-};
+use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*, sea_query::OnConflict};
 
 use crate::{Resource, Scope, Tx};
 
@@ -42,15 +37,31 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The resources of `kind` with any of `identifiers`, for use within a scoped query.
-pub fn holders(ctx: &Ctx, kind: &str, identifiers: &[Identifier]) -> SelectStatement {
-    Query::select()
-        .column(Column::Resource)
-        .from(Entity)
-        .and_where(Column::Organization.eq(ctx.organization()))
-        .and_where(Column::Kind.eq(kind))
-        .cond_where(any(identifiers))
-        .to_owned()
+/// The query of who has any of `identifiers`.
+pub fn holders(ctx: &Ctx, kind: &str, identifiers: &[Identifier]) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::Organization.eq(ctx.organization()))
+        .filter(Column::Kind.eq(kind))
+        .filter(any(identifiers))
+}
+
+/// Restricts a scoped query to the resources of `kind` with any of `identifiers`.
+///
+/// Their ids are asked for first. As a part of the query they would have PostgreSQL, who takes the first row of a page
+/// or of a check to come soon, read the caller's resources one after the other until one of them has it.
+pub async fn held<E: Resource>(
+    scope: &Scope,
+    select: Select<E>,
+    kind: &str,
+    identifiers: &[Identifier],
+) -> Result<Select<E>> {
+    let rows = holders(&scope.ctx, kind, identifiers).all(&scope.db).await?;
+    let mut ids: Vec<Uuid> = rows.into_iter().map(|row| row.resource).collect();
+    if ids.is_empty() {
+        // Nobody's, so that what is out of sight takes the same way as what is not there.
+        ids.push(Uuid::nil());
+    }
+    Ok(select.filter(E::ID.is_in(ids)))
 }
 
 /// The pairs are what is meant; systems and values say the same where it finds its index: SQLite reads every identifier
@@ -72,12 +83,7 @@ pub async fn find(scope: &Scope, kind: &str, identifiers: &[Identifier]) -> Resu
     if identifiers.is_empty() {
         return Ok(vec![]);
     }
-    let rows = Entity::find()
-        .filter(Column::Organization.eq(scope.ctx.organization()))
-        .filter(Column::Kind.eq(kind))
-        .filter(any(identifiers))
-        .all(&scope.db)
-        .await?;
+    let rows = holders(&scope.ctx, kind, identifiers).all(&scope.db).await?;
     let better = |row: &Model| {
         rows.iter().any(|other| {
             other.vouched && (&other.system, &other.value) == (&row.system, &row.value)
@@ -92,14 +98,8 @@ pub async fn find(scope: &Scope, kind: &str, identifiers: &[Identifier]) -> Resu
 
 /// Whether somebody vouches for one of `identifiers` as that of a resource of `kind`.
 pub async fn are_vouched(scope: &Scope, kind: &str, identifiers: &[Identifier]) -> Result<bool> {
-    let row = Entity::find()
-        .filter(Column::Organization.eq(scope.ctx.organization()))
-        .filter(Column::Kind.eq(kind))
-        .filter(any(identifiers))
-        .filter(Column::Vouched.eq(true))
-        .one(&scope.db)
-        .await?;
-    Ok(row.is_some())
+    let vouched = holders(&scope.ctx, kind, identifiers).filter(Column::Vouched.eq(true));
+    Ok(vouched.one(&scope.db).await?.is_some())
 }
 
 /// Refuses `identifiers` of which the caller sees that something other than `resource` has one.
@@ -112,11 +112,8 @@ pub async fn free<E: Resource>(
     if identifiers.is_empty() {
         return Ok(());
     }
-    let others = E::of(&tx.ctx).filter(E::ID.ne(resource)).filter(E::ID.in_subquery(holders(
-        &tx.ctx,
-        kind,
-        identifiers,
-    )));
+    let others = E::of(&tx.ctx).filter(E::ID.ne(resource));
+    let others = held(tx, others, kind, identifiers).await?;
     match others.one(&tx.db).await? {
         Some(_) => Err(taken(kind)),
         None => Ok(()),

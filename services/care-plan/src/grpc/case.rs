@@ -110,7 +110,8 @@ impl CaseService for Cases {
     async fn list_cases(&self, req: Request<pb::ListCasesRequest>) -> Reply<pb::ListCasesResponse> {
         let (ctx, req) = Ctx::open(req)?;
         let scope = self.store.read(&ctx);
-        let (page, select) = check::all((Page::open(&ctx, &req), case::asked(&scope, &req)))?;
+        let asked = case::asked(&scope, &req).await;
+        let (page, select) = check::all((Page::open(&ctx, &req), asked))?;
         let (rows, next_page_token) = case::list(&scope, select, &page).await?;
         let cases = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListCasesResponse { cases, next_page_token }))

@@ -9,7 +9,7 @@ use caseward_api::{
 use caseward_core::{Ctx, data::Identifier};
 use caseward_server::LOCAL_ORGANIZATION;
 use caseward_store::identifier as index;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, QueryTrait, Statement};
 use tonic::Code;
 
 use crate::world::{Caller, code, concept, identifier, person, worlds};
@@ -278,7 +278,7 @@ async fn who_has_one_of_some_identifiers_is_looked_up_and_not_searched_for() {
                 .map(|n| Identifier { system: format!("urn:{n}"), value: n.to_string() })
                 .collect();
             let holders = index::holders(&ctx, "patient", &wanted);
-            let holders = db.get_database_backend().build(&holders);
+            let holders = holders.build(db.get_database_backend());
             let explain = format!("EXPLAIN QUERY PLAN {}", holders.sql);
             let plan = db.query_all_raw(Statement { sql: explain, ..holders }).await.unwrap();
             let steps: Vec<String> =
