@@ -8,6 +8,8 @@ use sea_orm::{
 };
 use tokio::sync::Mutex;
 
+use crate::identifier::{self, Wanted};
+
 /// A statement inserts any number of rows up to this, then powers of two, so that a table has few forms to prepare.
 const ANY: usize = 8;
 
@@ -65,6 +67,15 @@ impl Batch {
     }
 }
 
+/// `all` in pieces, each for a statement of one of the few forms.
+pub(crate) fn pieces<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let (piece, rest) = all.split_at_checked(form(all.len()))?;
+        all = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// How many of `left` rows the next statement takes.
 fn form(left: usize) -> usize {
     if left <= ANY { left } else { (1 << left.ilog2()).min(MOST) }
@@ -80,6 +91,8 @@ pub struct Txn {
 #[derive(Debug, Default)]
 struct Waiting {
     batches: Vec<Batch>,
+    /// What must be nobody else's, to be looked at when the rows are in.
+    wanted: Vec<Wanted>,
     /// A statement failed, or was cut off: nobody knows what is in.
     broken: bool,
 }
@@ -107,6 +120,13 @@ impl Txn {
         Ok(())
     }
 
+    /// Has `wanted` looked at with what else there is; gives it back where nothing waits.
+    pub(crate) async fn want(&self, wanted: Wanted) -> Option<Wanted> {
+        let Some(waiting) = &self.waiting else { return Some(wanted) };
+        waiting.lock().await.wanted.push(wanted);
+        None
+    }
+
     /// The transaction, with every row in it.
     pub(crate) async fn settled(&self) -> Result<&DatabaseTransaction, DbErr> {
         if let Some(waiting) = &self.waiting {
@@ -114,11 +134,14 @@ impl Txn {
             if waiting.broken {
                 return Err(DbErr::Custom("a statement of this transaction failed".to_owned()));
             }
-            if !waiting.batches.is_empty() {
+            if !waiting.batches.is_empty() || !waiting.wanted.is_empty() {
                 // Until it is known that all are in, whoever drops this future included.
                 waiting.broken = true;
                 for batch in std::mem::take(&mut waiting.batches) {
                     batch.insert(&self.inner).await?;
+                }
+                if !identifier::are_free(&self.inner, std::mem::take(&mut waiting.wanted)).await? {
+                    return Err(DbErr::Custom("an identifier is another's".to_owned()));
                 }
                 waiting.broken = false;
             }

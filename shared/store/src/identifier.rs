@@ -4,10 +4,12 @@
 //! Whoever sees every patient vouches for an identifier: of those, no two resources of a kind share one. What a caller
 //! says who sees some patients is held only against what that caller sees, so that one taken by somebody out of sight is
 //! answered like one that is free, by the same statements. It stands beside the other, and whoever sees both finds both.
+use std::collections::HashMap;
+
 use caseward_core::{Ctx, Error, Reach, Result, data::Identifier};
 use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*, sea_query::OnConflict};
 
-use crate::{Resource, Scope, Tx};
+use crate::{Db, Resource, Scope, Tx, batch};
 
 /// One identifier of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -102,7 +104,56 @@ pub async fn are_vouched(scope: &Scope, kind: &str, identifiers: &[Identifier]) 
     Ok(vouched.one(&scope.db).await?.is_some())
 }
 
-/// Refuses `identifiers` of which the caller sees that something other than `resource` has one.
+/// Identifiers of which nothing but one resource may have any, as somebody says who sees everything.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    organization: Uuid,
+    kind: String,
+    resource: Uuid,
+    identifiers: Vec<Identifier>,
+}
+
+/// Whether nothing else has any of what is `wanted`, be it in the tables or wanted here, too.
+pub(crate) async fn are_free(
+    db: &impl ConnectionTrait,
+    wanted: Vec<Wanted>,
+) -> Result<bool, DbErr> {
+    let mut kinds: HashMap<(Uuid, String), HashMap<Identifier, Uuid>> = HashMap::new();
+    for Wanted { organization, kind, resource, identifiers } in wanted {
+        let owners = kinds.entry((organization, kind)).or_default();
+        for each in identifiers {
+            if owners.insert(each, resource).is_some_and(|other| other != resource) {
+                return Ok(false);
+            }
+        }
+    }
+    for ((organization, kind), owners) in kinds {
+        let all: Vec<&Identifier> = owners.keys().collect();
+        for piece in batch::pieces(&all) {
+            let mut systems: Vec<&str> = piece.iter().map(|each| each.system.as_str()).collect();
+            systems.sort_unstable();
+            systems.dedup();
+            let rows = Entity::find()
+                .filter(Column::Organization.eq(organization))
+                .filter(Column::Kind.eq(&*kind))
+                .filter(Column::System.is_in(systems))
+                .filter(Column::Value.is_in(piece.iter().map(|each| each.value.as_str())))
+                .all(db)
+                .await?;
+            // The values of one system are asked for in the others too; nobody wants what that finds beside.
+            let taken = |Model { system, value, resource, .. }: Model| {
+                owners.get(&Identifier { system, value }).is_some_and(|owner| *owner != resource)
+            };
+            if rows.into_iter().any(taken) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Refuses `identifiers` of which the caller sees that something other than `resource` has one. Where the caller sees
+/// everything, those of a whole group are looked at together, and in doubt each again by itself.
 pub async fn free<E: Resource>(
     tx: &Tx,
     kind: &str,
@@ -111,6 +162,15 @@ pub async fn free<E: Resource>(
 ) -> Result<()> {
     if identifiers.is_empty() {
         return Ok(());
+    }
+    if tx.ctx.caller.reach == Reach::Organization
+        && let Db::Tx(txn) = &tx.db
+    {
+        let organization = tx.ctx.organization();
+        let (kind, identifiers) = (kind.to_owned(), identifiers.to_vec());
+        if txn.want(Wanted { organization, kind, resource, identifiers }).await.is_none() {
+            return Ok(());
+        }
     }
     let others = E::of(&tx.ctx).filter(E::ID.ne(resource));
     let others = held(tx, others, kind, identifiers).await?;

@@ -121,6 +121,38 @@ async fn no_two_patients_share_an_identifier_and_a_search_finds_the_one() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_are_registered_at_once_only_whose_identifier_is_taken_is_refused() {
+    for world in worlds().await {
+        let (mut ana, sue) =
+            (world.caller("ana", "case_manager"), world.caller("sue", "supervisor"));
+        let made = |number: String| pb::CreatePatientRequest {
+            patient: Some(pb::Patient {
+                names: person("Byron"),
+                identifiers: [identifier(&number), identifier(&format!("{number} too"))].concat(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        // Nobody vouches for it, so no rule of the table keeps it from another.
+        ana.create_patient(made("taken".to_owned())).await.unwrap();
+        let numbers = (0..24).map(|n| if n % 8 == 5 { "taken".to_owned() } else { n.to_string() });
+        let all: Vec<_> = numbers
+            .map(|number| {
+                let (mut sue, request) = (sue.clone(), made(number.clone()));
+                tokio::spawn(async move { (number, sue.create_patient(request).await) })
+            })
+            .collect();
+        for one in all {
+            let (number, answer) = one.await.unwrap();
+            match &*number {
+                "taken" => assert_eq!(code(answer), Code::AlreadyExists),
+                _ => drop(answer.unwrap()),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_identifier_of_somebody_out_of_sight_is_answered_like_a_free_one() {
     for world in worlds().await {
