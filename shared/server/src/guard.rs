@@ -386,7 +386,7 @@ impl<B: http_body::Body> http_body::Body for Held<B> {
 }
 
 pin_project_lite::pin_project! {
-    /// A body that ends in time.
+    /// A body that ends in time, and with a status where its handler panics.
     struct Timed<B> {
         #[pin]
         body: B,
@@ -407,20 +407,26 @@ impl<B: http_body::Body> http_body::Body for Timed<B> {
         let Some(until) = this.until else { return Poll::Ready(None) };
         if until.as_mut().poll(cx).is_ready() {
             *this.until = None;
-            let over = Status::deadline_exceeded(
-                "the stream lasted its time; resume from your last token",
-            );
-            let mut trailers = HeaderMap::new();
-            return Poll::Ready(
-                over.add_header(&mut trailers).ok().map(|()| Ok(Frame::trailers(trailers))),
-            );
+            let over = "the stream lasted its time; resume from your last token";
+            return Poll::Ready(last(&Status::deadline_exceeded(over)).map(Ok));
         }
-        this.body.poll_frame(cx)
+        // Left to hyper, a panic takes with it what was told before and says nothing.
+        let polled = AssertUnwindSafe(|| this.body.poll_frame(cx));
+        std::panic::catch_unwind(polled).unwrap_or_else(|_panic| {
+            *this.until = None;
+            Poll::Ready(last(&Status::from(Error::internal("a handler panicked"))).map(Ok))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
         self.until.is_none() || self.body.is_end_stream()
     }
+}
+
+/// The last frame of a stream that ends with `status`.
+fn last<D>(status: &Status) -> Option<Frame<D>> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers).ok().map(|()| Frame::trailers(trailers))
 }
 
 #[cfg(test)]

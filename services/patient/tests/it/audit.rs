@@ -98,6 +98,10 @@ impl InboxService for Double {
         let rest: Self::WatchInboxStream = match req.name.rsplit('/').next().unwrap() {
             "endless" => Box::pin(item.chain(stream::pending())),
             "broken" => Box::pin(item.chain(stream::iter([Err(Status::data_loss("gone"))]))),
+            "panics" => Box::pin(item.chain(stream::once(async {
+                tokio::task::yield_now().await;
+                panic!("as the test wants")
+            }))),
             _ => {
                 self.act(&ctx, &req.name).await?;
                 Box::pin(item)
@@ -270,6 +274,60 @@ async fn a_stream_has_a_beginning_and_an_end_whoever_ends_it() {
             let expected = of(&[("BEGIN", "", 0), ("END", outcome, patients)]);
             assert_eq!(bench.record(name, 2).await, expected, "{name}");
         }
+    }
+}
+
+/// The panics of P23.g, of which `CASEWARD_TEST_INPUTS` wants more.
+#[expect(clippy::disallowed_methods, reason = "tests have no settings but these")]
+fn panics() -> usize {
+    std::env::var("CASEWARD_TEST_INPUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_tells_nothing_and_harms_no_other_call_on_its_connection() {
+    for bench in benches().await {
+        let process = &bench.world.process;
+        let any = ([127, 0, 0, 1], 0).into();
+        let address = process.listen(any, process.routes().prepare()).await.unwrap();
+        let line = Transport::remote(format!("http://{address}").parse().unwrap());
+        let inbox = |subject: &str| {
+            let token = bench.world.token(subject, &["case_manager"]);
+            InboxServiceClient::with_interceptor(line.clone(), token)
+        };
+        let count = panics();
+        for round in 0..count.div_ceil(100) {
+            // Who waits on the same connection all the while.
+            let mut patient = inbox("patient");
+            let begun = bench.double.begun.load(SeqCst);
+            let waiting = tokio::spawn(async move { patient.mark_read(mark("wait")).await });
+            let waits = async || (bench.double.begun.load(SeqCst) > begun).then_some(());
+            bench.world.until(waits).await;
+            let endless = inbox("endless").watch_inbox(watch("endless")).await;
+            let mut endless = endless.unwrap().into_inner();
+            assert!(endless.message().await.unwrap().is_some());
+            for n in (round * 100)..count.min(round * 100 + 100) {
+                let status = match n % 3 {
+                    0 => inbox("panic").list_inbox_items(list("panic")).await.unwrap_err(),
+                    1 => inbox("panic").mark_read(mark("panic")).await.unwrap_err(),
+                    _ => {
+                        let items = inbox("panic").watch_inbox(watch("panics")).await;
+                        let mut items = items.unwrap().into_inner();
+                        assert!(items.message().await.unwrap().is_some());
+                        items.message().await.unwrap_err()
+                    }
+                };
+                assert!(!status.message().contains("as the test wants"), "{status}");
+                assert_eq!(status.code(), Code::Internal, "{status}");
+                inbox("other").list_inbox_items(list("empty")).await.unwrap();
+            }
+            bench.double.gate.notify_one();
+            waiting.await.unwrap().unwrap();
+        }
+        let (streams, others) = (count / 3, count - count / 3);
+        let entries = bench.record("panic", others + 2 * streams).await;
+        let ended = entries.iter().filter(|(phase, ..)| phase != "BEGIN");
+        assert!(ended.clone().all(|(_, outcome, _)| outcome == "INTERNAL"), "{entries:?}");
+        assert_eq!(ended.count(), count);
     }
 }
 
