@@ -1,4 +1,6 @@
 //! What the suite does under stress.
+mod amplify;
+mod clock;
 mod flood;
 mod full;
 mod late;
@@ -39,6 +41,12 @@ pub const ENTRIES: &[Entry] = &[
         "2, 5 and 10 times as many callers as calls are taken, patient ones and such as leave after 10 ms",
         "80 % of the peak served, the rest turned away with a time to come back, health never, memory flat",
         |run| Box::pin(async move { over::load(&run).await }),
+    ),
+    Entry::new(
+        "P20.c",
+        "the directory says UNAVAILABLE to all calls and to half of them, hangs up on callers, and is well again",
+        "a minute of each: asked at most 1.1 times for each call",
+        |run| Box::pin(async move { amplify::calls(&run).await }),
     ),
     Entry::new(
         "P21.a",
@@ -93,5 +101,11 @@ pub const ENTRIES: &[Entry] = &[
         "200 connections to a process with 20 file handles left",
         "20 times: no spin, who is connected goes on, newcomers again within 5 s",
         |run| Box::pin(async move { full::handles(&run).await }),
+    ),
+    Entry::new(
+        "P24.c",
+        "the machine's clock jumps by up to a year, there and back, under changes; killed a year ahead",
+        "16 jumps ten times over in each shape: no change fails or is lost, no token counts that should not, no storm",
+        |run| Box::pin(async move { clock::jumps(&run).await }),
     ),
 ];

@@ -72,7 +72,7 @@ pub use postgres::Postgres;
 pub use program::Program;
 pub use proxy::{Proxy, Toxic, Way};
 pub use smtp::{Answer, Mail, Smtp};
-pub use suite::{Caller, Link, Member, Plan, START, Suite, Victim, suites};
+pub use suite::{Caller, Desk, Link, Member, Plan, START, Suite, Victim, suites};
 
 /// Reads a variable that steers tests; one that is empty is not set.
 fn variable(name: &str) -> Option<String> {

@@ -31,6 +31,9 @@ pub const START: &str = "2026-01-05T08:00:00Z";
 /// How long a suite may take until it is ready, on a machine that is busy with other tests.
 const READY: Duration = Duration::from_secs(90);
 
+/// How long a token lives.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Services of a cluster, each with its section in the settings, its binary and its replicas.
 const CLUSTER: [(&str, &str, usize); 5] = [
     ("patient", "caseward-patient", 1),
@@ -54,6 +57,13 @@ pub struct Suite {
     data: PathBuf,
     #[expect(dead_code, reason = "removed when dropped")]
     folder: TempDir,
+}
+
+/// Where callers sign in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    verifier: Verifier,
+    gateway: Transport,
 }
 
 /// What a suite is told before it starts.
@@ -122,13 +132,12 @@ impl Suite {
 
     /// Somebody with a token, in another organization.
     pub fn caller_of(&self, organization: Uuid, subject: &str, roles: &[&str]) -> Caller {
-        sign_in(&self.verifier, organization, subject, roles, &self.transport())
+        self.desk().sign_in(organization, subject, roles, HOUR, Clock::System.now())
     }
 
     /// Signs callers in at the gateway, also while the suite itself is being harmed.
-    pub fn desk(&self) -> impl Fn(&str, &[&str]) -> Caller + Clone + Send + Sync + use<> {
-        let (verifier, gateway) = (self.verifier.clone(), self.transport());
-        move |subject, roles| sign_in(&verifier, LOCAL_ORGANIZATION, subject, roles, &gateway)
+    pub fn desk(&self) -> Desk {
+        Desk { verifier: self.verifier.clone(), gateway: self.transport() }
     }
 
     /// Where the gateway listens, without a token. A connection of its own each time.
@@ -448,16 +457,28 @@ impl Plan {
     }
 }
 
-fn sign_in(
-    verifier: &Verifier,
-    organization: Uuid,
-    subject: &str,
-    roles: &[&str],
-    place: &Transport,
-) -> Caller {
-    let life = Duration::from_secs(3600);
-    let token = verifier.mint(subject, roles, organization, life, Clock::System.now());
-    Caller::new(subject, token.expect("the local issuer mints tokens"), place)
+impl Desk {
+    /// Somebody with a token, good for an hour.
+    pub fn caller(&self, subject: &str, roles: &[&str]) -> Caller {
+        self.caller_at(subject, roles, HOUR, Clock::System.now())
+    }
+
+    /// Somebody with a token of another life, signed at another time.
+    pub fn caller_at(&self, subject: &str, roles: &[&str], life: Duration, at: Time) -> Caller {
+        self.sign_in(LOCAL_ORGANIZATION, subject, roles, life, at)
+    }
+
+    fn sign_in(
+        &self,
+        organization: Uuid,
+        subject: &str,
+        roles: &[&str],
+        life: Duration,
+        at: Time,
+    ) -> Caller {
+        let token = self.verifier.mint(subject, roles, organization, life, at);
+        Caller::new(subject, token.expect("the local issuer mints tokens"), &self.gateway)
+    }
 }
 
 fn local(port: u16) -> SocketAddr {

@@ -76,7 +76,7 @@ pub async fn kills(run: &Run) -> Trial {
                         _ => (["supervisor"], &name[..]),
                     };
                     let subject = format!("reader-{n}");
-                    let reader = desk(&subject, &roles).at(&door);
+                    let reader = desk.caller(&subject, &roles).at(&door);
                     match read(&reader, wanted).await {
                         Some(outcome) => {
                             let patient = wanted.strip_prefix("patients/").unwrap().to_owned();

@@ -30,6 +30,11 @@ async fn of_too_many_calls_some_are_turned_away_and_the_others_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_in_trouble_is_asked_no_more_often_than_callers_ask() {
+    holds("P20.c").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_need_a_part_goes_on_without_it() {
     if has_cluster().await {
         holds("P21.a").await;
