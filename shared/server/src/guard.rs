@@ -182,8 +182,9 @@ impl Owed {
             _ => tokio::time::timeout(SOON, &mut handler).await.ok(),
         };
         let Some(answer) = soon else {
-            self.guard.audit(&self.ctx, Entry::begin(&self.ctx)).await?;
+            // Whoever leaves while the log takes it cannot tell whether it has.
             self.end = Entry::end;
+            self.guard.audit(&self.ctx, Entry::begin(&self.ctx)).await?;
             return Ok(answered(&self.ctx, handler.await));
         };
         let response = answered(&self.ctx, answer);
