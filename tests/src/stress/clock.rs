@@ -133,8 +133,9 @@ async fn shape(trial: &mut Trial, run: &Run, mut suite: Suite, clock: &Jumping, 
     let mut refused = 0;
     for by in (0..rounds).flat_map(|_| JUMPS) {
         for by in [by, 0] {
-            clock.jump(by);
+            // Before it does: whoever is refused in between was signed before, too.
             *jumped.lock().unwrap() = Instant::now();
+            clock.jump(by);
             sleep(STAY).await;
             trial.tried();
             for (what, ago, wanted) in [
