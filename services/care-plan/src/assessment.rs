@@ -233,7 +233,10 @@ impl Model {
     /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
     pub fn change(&self, from: &'static str) -> Transition {
         let (id, name) = (self.id.uuid(), self.name());
-        Transition::new(id, name, from, self.state.label(), &self.state_reason)
+        let change = Transition::new(id, name, from, self.state.label(), &self.state_reason);
+        // Answers count from when they were given. What becomes of them later happens then.
+        let effective = self.completed_at.filter(|_| self.state == State::Completed);
+        Transition { effective, ..change }
     }
 }
 

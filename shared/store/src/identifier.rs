@@ -66,17 +66,22 @@ pub async fn held<E: Resource>(
     Ok(select.filter(E::ID.is_in(ids)))
 }
 
-/// The pairs are what is meant; systems and values say the same where it finds its index: SQLite reads every identifier
-/// of a kind before it tries alternatives one by one.
+/// The pairs are what is meant; what is near them says where to look.
 fn any(identifiers: &[Identifier]) -> Condition {
-    let mut systems: Vec<&str> = identifiers.iter().map(|each| each.system.as_str()).collect();
-    systems.sort_unstable();
-    systems.dedup();
-    let values = identifiers.iter().map(|each| each.value.as_str());
     let pairs = identifiers.iter().fold(Condition::any(), |any, Identifier { system, value }| {
         any.add(Condition::all().add(Column::System.eq(system)).add(Column::Value.eq(value)))
     });
-    Condition::all().add(Column::System.is_in(systems)).add(Column::Value.is_in(values)).add(pairs)
+    near(identifiers).add(pairs)
+}
+
+/// Of any of their systems, with any of their values: for that there is an index. SQLite reads every identifier of a kind
+/// before it tries pairs one by one.
+fn near<'a>(identifiers: impl IntoIterator<Item = &'a Identifier>) -> Condition {
+    let (mut systems, values): (Vec<_>, Vec<_>) =
+        identifiers.into_iter().map(|each| (&*each.system, &*each.value)).unzip();
+    systems.sort_unstable();
+    systems.dedup();
+    Condition::all().add(Column::System.is_in(systems)).add(Column::Value.is_in(values))
 }
 
 /// The resources of `kind` that have any of `identifiers`: of each those that are vouched for, or else all. Only ids
@@ -130,14 +135,10 @@ pub(crate) async fn are_free(
     for ((organization, kind), owners) in kinds {
         let all: Vec<&Identifier> = owners.keys().collect();
         for piece in batch::pieces(&all) {
-            let mut systems: Vec<&str> = piece.iter().map(|each| each.system.as_str()).collect();
-            systems.sort_unstable();
-            systems.dedup();
             let rows = Entity::find()
                 .filter(Column::Organization.eq(organization))
                 .filter(Column::Kind.eq(&*kind))
-                .filter(Column::System.is_in(systems))
-                .filter(Column::Value.is_in(piece.iter().map(|each| each.value.as_str())))
+                .filter(near(piece.iter().copied()))
                 .all(db)
                 .await?;
             // The values of one system are asked for in the others too; nobody wants what that finds beside.

@@ -142,6 +142,31 @@ async fn an_answer_that_cannot_wait_is_the_assessors_where_nobody_is_accountable
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_timeline_says_when_answers_were_given_and_not_when_they_were_typed() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let form = ana.form("GAD-7").await;
+        let begun = ana.begun(&case, &form).await;
+        world.advance(time::Duration::hours(2)).await;
+        let given = world.now() - time::Duration::hours(1);
+        let request = pb::CompleteAssessmentRequest {
+            name: begun.name.clone(),
+            etag: begun.etag.clone(),
+            json: answers(&[1; 7]),
+            effective_time: Some(given.into()),
+            ..Default::default()
+        };
+        ana.assessments.complete_assessment(request).await.unwrap();
+        let list = pb::ListTimelineRequest { parent: case.name, ..Default::default() };
+        let told = ana.cases.list_timeline(list).await.unwrap().into_inner().timeline;
+        let completed = told.iter().find(|one| one.event == "ASSESSMENT_COMPLETED").unwrap();
+        assert_eq!(completed.effective_time, Some(given.into()));
+        assert_eq!(completed.record_time, Some(world.now().into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_answer_is_named_and_nothing_is_completed() {
     for world in worlds().await {
         let mut ana = world.caller("ana", "case_manager");
