@@ -5,6 +5,11 @@ use std::{
     path::Path,
 };
 
+/// How often a test tries that can try more: `times`, or what `CASEWARD_TEST_INPUTS` says.
+pub fn inputs(times: usize) -> usize {
+    crate::variable("CASEWARD_TEST_INPUTS").and_then(|n| n.parse().ok()).unwrap_or(times)
+}
+
 /// Tries `target` with its seeds as they are, then with `times` inputs made from them. A panic names the input, so that
 /// `cargo fuzz run` can have it as a file.
 ///
@@ -12,8 +17,7 @@ use std::{
 ///
 /// `CASEWARD_TEST_INPUTS` says how many instead of `times`.
 pub fn few(name: &str, times: usize, target: impl Fn(&[u8])) {
-    let times =
-        crate::variable("CASEWARD_TEST_INPUTS").and_then(|n| n.parse().ok()).unwrap_or(times);
+    let times = inputs(times);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/seeds");
     let seeds = seeds(&folder.join(name));
     let words = words(&folder.join(format!("{name}.dict")));

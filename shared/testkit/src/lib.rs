@@ -8,7 +8,7 @@
 //! | `CASEWARD_TEST_POSTGRES_URL` | makes the tests' databases on this PostgreSQL server instead of one of their own |
 //! | `CASEWARD_TEST_NATS_URL` | uses this NATS server, with JetStream, instead of one of their own |
 //! | `CASEWARD_TEST_SEED` | where the chances of [`fuzz`] begin, to have a failure again |
-//! | `CASEWARD_TEST_INPUTS` | how many inputs each fuzz target is given by `cargo test`, instead of a few hundred |
+//! | `CASEWARD_TEST_INPUTS` | how many inputs each fuzz target is given by `cargo test`, instead of a few hundred; and panics P23.g |
 //! | `CASEWARD_TEST_REQUIRE` | what must be there, separated by commas: `postgres`, `nats`, `data` |
 //! | `CASEWARD_TEST_BINARIES` | the folder of the suite's binaries; without it they are built |
 //! | `CASEWARD_TEST_DATA` | where the public data sets are; by default `../shared/data` beside the project |
