@@ -12,9 +12,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The back end that case managers stand on: patients, care plans, providers, messages.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]

@@ -26,3 +26,9 @@ pub use identity::OwnPeer;
 pub use life::Life;
 pub use process::{LOCAL_ORGANIZATION, Process, Service, main};
 pub use transport::Transport;
+
+/// That of every process. A unit test has it from the crate as others use it; under a sanitizer it would hide what that
+/// looks for.
+#[cfg(not(any(test, feature = "fuzz")))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
