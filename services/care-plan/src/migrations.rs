@@ -7,6 +7,7 @@ mod m20261123_000203_tasks;
 mod m20261123_000204_assessments;
 mod m20261125_000205_confirmations;
 mod m20261125_000206_vouched;
+mod m20261129_000207_unvouched;
 
 pub struct Migrator;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000204_assessments::Migration),
             Box::new(m20261125_000205_confirmations::Migration),
             Box::new(m20261125_000206_vouched::Migration),
+            Box::new(m20261129_000207_unvouched::Migration),
         ]);
         all
     }

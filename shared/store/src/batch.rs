@@ -120,11 +120,13 @@ impl Txn {
         Ok(())
     }
 
-    /// Has `wanted` looked at with what else there is; gives it back where nothing waits.
-    pub(crate) async fn want(&self, wanted: Wanted) -> Option<Wanted> {
-        let Some(waiting) = &self.waiting else { return Some(wanted) };
+    /// Whether `wanted` is free as far as is known now: where rows wait, it is looked at when they are in.
+    pub(crate) async fn want(&self, wanted: Wanted) -> Result<bool, DbErr> {
+        let Some(waiting) = &self.waiting else {
+            return identifier::are_free(&self.inner, [wanted]).await;
+        };
         waiting.lock().await.wanted.push(wanted);
-        None
+        Ok(true)
     }
 
     /// The transaction, with every row in it.

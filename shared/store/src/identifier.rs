@@ -7,7 +7,12 @@
 use std::collections::HashMap;
 
 use caseward_core::{Ctx, Error, Reach, Result, data::Identifier};
-use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*, sea_query::OnConflict};
+use sea_orm::{
+    ActiveValue::Set,
+    Condition,
+    entity::prelude::*,
+    sea_query::{ExprTrait, OnConflict},
+};
 
 use crate::{Db, Resource, Scope, Tx, batch};
 
@@ -118,19 +123,16 @@ pub(crate) struct Wanted {
     identifiers: Vec<Identifier>,
 }
 
-/// Whether nothing else has any of what is `wanted`, be it in the tables or wanted here, too.
+/// Whether nothing else has any of what is `wanted` without anybody vouching for it. That nothing else is vouched for is
+/// the unique index's to say, when the identifiers are claimed; of the others there are few, so they have an index, too.
 pub(crate) async fn are_free(
     db: &impl ConnectionTrait,
-    wanted: Vec<Wanted>,
+    wanted: impl IntoIterator<Item = Wanted>,
 ) -> Result<bool, DbErr> {
     let mut kinds: HashMap<(Uuid, String), HashMap<Identifier, Uuid>> = HashMap::new();
     for Wanted { organization, kind, resource, identifiers } in wanted {
         let owners = kinds.entry((organization, kind)).or_default();
-        for each in identifiers {
-            if owners.insert(each, resource).is_some_and(|other| other != resource) {
-                return Ok(false);
-            }
-        }
+        owners.extend(identifiers.into_iter().map(|each| (each, resource)));
     }
     for ((organization, kind), owners) in kinds {
         let all: Vec<&Identifier> = owners.keys().collect();
@@ -139,6 +141,7 @@ pub(crate) async fn are_free(
                 .filter(Column::Organization.eq(organization))
                 .filter(Column::Kind.eq(&*kind))
                 .filter(near(piece.iter().copied()))
+                .filter(Column::Vouched.into_expr().not())
                 .all(db)
                 .await?;
             // The values of one system are asked for in the others too; nobody wants what that finds beside.
@@ -153,8 +156,8 @@ pub(crate) async fn are_free(
     Ok(true)
 }
 
-/// Refuses `identifiers` of which the caller sees that something other than `resource` has one. Where the caller sees
-/// everything, those of a whole group are looked at together, and in doubt each again by itself.
+/// Refuses `identifiers` of which the caller sees that something other than `resource` has one; they are claimed next.
+/// Where the caller sees everything, those of a whole group are looked at together.
 pub async fn free<E: Resource>(
     tx: &Tx,
     kind: &str,
@@ -164,21 +167,18 @@ pub async fn free<E: Resource>(
     if identifiers.is_empty() {
         return Ok(());
     }
-    if tx.ctx.caller.reach == Reach::Organization
-        && let Db::Tx(txn) = &tx.db
-    {
-        let organization = tx.ctx.organization();
-        let (kind, identifiers) = (kind.to_owned(), identifiers.to_vec());
-        if txn.want(Wanted { organization, kind, resource, identifiers }).await.is_none() {
-            return Ok(());
+    let free = match &tx.db {
+        Db::Tx(txn) if tx.ctx.caller.reach == Reach::Organization => {
+            let organization = tx.ctx.organization();
+            let (kind, identifiers) = (kind.to_owned(), identifiers.to_vec());
+            txn.want(Wanted { organization, kind, resource, identifiers }).await?
         }
-    }
-    let others = E::of(&tx.ctx).filter(E::ID.ne(resource));
-    let others = held(tx, others, kind, identifiers).await?;
-    match others.one(&tx.db).await? {
-        Some(_) => Err(taken(kind)),
-        None => Ok(()),
-    }
+        _ => {
+            let others = E::of(&tx.ctx).filter(E::ID.ne(resource));
+            held(tx, others, kind, identifiers).await?.one(&tx.db).await?.is_none()
+        }
+    };
+    if free { Ok(()) } else { Err(taken(kind)) }
 }
 
 /// Makes `identifiers` those of `resource`, beside those it has.
