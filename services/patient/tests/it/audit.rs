@@ -21,7 +21,7 @@ use caseward_api::{
     patient::v1::{self as patient_pb, ListAccessesRequest},
 };
 use caseward_core::{Ctx, Error};
-use caseward_server::{Service, Transport};
+use caseward_server::{Service, Transport, settings::Layers};
 use caseward_store::{
     Settings, Store,
     audit::{self, Column},
@@ -34,6 +34,7 @@ use sea_orm::{
 };
 use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status, service::interceptor::InterceptedService};
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use crate::world::{Tables, Token, World, code, patient, sign_in, worlds};
@@ -327,6 +328,36 @@ async fn a_handler_that_panics_tells_nothing_and_harms_no_other_call_on_its_conn
         let ended = ended.await;
         assert!(ended.iter().all(|(_, outcome, _)| outcome == "INTERNAL"), "{ended:?}");
         assert_eq!(ended.len(), count);
+    }
+}
+
+/// P20.f: who leaves and calls again makes no process do more at a time than it takes.
+#[tokio::test]
+async fn work_whose_caller_has_left_counts_until_it_ends() {
+    for bench in benches().await {
+        let most = Layers::load(None, &[]).unwrap().common().unwrap().limits.in_flight;
+        let calls = (0..2 * most).map(|_| async {
+            let mut inbox = bench.inbox("leaves", "case_manager");
+            tokio::time::timeout(Duration::from_millis(10), inbox.mark_read(mark("wait"))).await
+        });
+        let answers = futures_util::future::join_all(calls).await;
+        let turned_away: Vec<Status> =
+            answers.into_iter().flatten().map(|answer| answer.unwrap_err()).collect();
+        assert_eq!(turned_away.len(), most);
+        for status in turned_away {
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            assert!(status.get_details_retry_info().is_some(), "{status}");
+        }
+        let begun = async || (bench.double.begun.load(SeqCst) == most).then_some(());
+        bench.world.until(begun).await;
+        let mut other = bench.inbox("other", "case_manager");
+        let status = other.list_inbox_items(list("empty")).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        let again = async || {
+            bench.double.gate.notify_waiters();
+            bench.inbox("other", "case_manager").list_inbox_items(list("empty")).await.ok()
+        };
+        bench.world.until(again).await;
     }
 }
 
