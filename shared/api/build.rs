@@ -1,6 +1,7 @@
 //! Generates the contracts from `/proto`, without `protoc`.
 use std::{env, error::Error, fs, path::PathBuf};
 
+use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use tonic_prost_build::{Config, FileDescriptorSet};
@@ -26,9 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("shapes.bin"), compiler.encode_file_descriptor_set())?;
     fs::write(out.join("methods.rs"), methods(&set)?)?;
     let set = FileDescriptorSet::decode(&*set)?;
+    fs::write(out.join("shown.rs"), shown(&set))?;
     fs::write(out.join("requests.rs"), requests(&set))?;
     let mut config = Config::new();
-    config.enable_type_names();
+    config.enable_type_names().skip_debug([".caseward"]);
     tonic_prost_build::configure()
         .include_file("contracts.rs")
         .compile_fds_with_config(set, config)?;
@@ -63,6 +65,33 @@ fn methods(set: &[u8]) -> Result<String, Box<dyn Error>> {
         }
     }
     Ok(format!("&[\n{code}]"))
+}
+
+/// Has each message print its name and nothing that it holds, and each value of an enumeration what it is called.
+fn shown(set: &FileDescriptorSet) -> String {
+    let mut code = String::new();
+    for file in set.file.iter().filter(|file| file.package().starts_with("caseward.")) {
+        let module = format!(
+            "contracts::{}",
+            file.package().replace(".type.", ".r#type.").replace('.', "::")
+        );
+        for each in &file.enum_type {
+            code += &format!("shown!(value {module}::{});\n", each.name());
+        }
+        for message in &file.message_type {
+            let inner = message.name().to_snake_case();
+            let name = message.name();
+            code += &format!("shown!(message {module}::{name}, {name:?});\n");
+            for each in &message.enum_type {
+                code += &format!("shown!(value {module}::{inner}::{});\n", each.name());
+            }
+            for each in &message.oneof_decl {
+                let name = each.name().to_upper_camel_case();
+                code += &format!("shown!(message {module}::{inner}::{name}, {name:?});\n");
+            }
+        }
+    }
+    code
 }
 
 /// Says of each request, in Rust, what its shape says: that it mutates, that it pages.

@@ -19,7 +19,7 @@ impl Kind for Accountability {
 }
 pub type AccountabilityId = Id<Accountability>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "accountability")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -41,6 +41,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
@@ -74,12 +75,13 @@ impl Resource for Entity {
 }
 
 /// How accountability came to somebody.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Cause {
     pub handoff: String,
     pub emergency: bool,
     pub reason: String,
 }
+caseward_core::confidential!(Cause);
 
 /// Who is accountable now, if somebody is.
 async fn current(scope: &Scope, case: CaseId) -> Result<Option<Model>> {

@@ -29,7 +29,7 @@ impl Kind for Activity {
 pub type ActivityId = Id<Activity>;
 pub type ActivityName = (CaseId, CarePlanId, ActivityId);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "activity")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -65,23 +65,26 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// When something happens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     pub period: Period,
     pub recurrence: String,
     pub time_zone: String,
     pub text: String,
 }
+caseward_core::confidential!(Schedule);
 
 /// What shows that it was done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     pub kind: i32,
     pub note: String,
     pub text: String,
 }
+caseward_core::confidential!(Evidence);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -493,12 +496,13 @@ pub async fn update(
 }
 
 /// What a step brings along, beside its reason.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Along {
     pub schedule: Option<pb::Schedule>,
     pub evidence: Option<pb::Evidence>,
     pub effective: Option<prost_types::Timestamp>,
 }
+caseward_core::confidential!(Along);
 
 /// What a caller asks for; where a release leads depends on the activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub type AssessmentName = (CaseId, AssessmentId);
 /// The kind of an assessment's identifiers.
 const IDENTIFIED: &str = "assessment";
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "assessment")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -58,9 +58,10 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// A computed score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     pub score: String,
     /// Absent where the missing-item rule forbids one.
@@ -73,24 +74,27 @@ pub struct Score {
     pub content_revision: i32,
     pub at: Time,
 }
+caseward_core::confidential!(Score);
 
 /// A critical item that an answer raised.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     pub link_id: String,
     pub points: f64,
     pub task: String,
     pub at: Time,
 }
+caseward_core::confidential!(Finding);
 
 /// What the LACE index was computed from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaceInputs {
     pub length_of_stay_days: i32,
     pub acute_admission: bool,
     pub comorbidities: Vec<i32>,
     pub emergency_visits: i32,
 }
+caseward_core::confidential!(LaceInputs);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

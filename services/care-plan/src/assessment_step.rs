@@ -12,12 +12,13 @@ use crate::{
 };
 
 /// What a step brings along.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Along {
     pub json: String,
     pub reason: String,
     pub effective: Option<Timestamp>,
 }
+caseward_core::confidential!(Along);
 
 pub async fn step(
     tx: Tx,

@@ -32,7 +32,7 @@ impl Kind for CarePlan {
 pub type CarePlanId = Id<CarePlan>;
 pub type CarePlanName = (CaseId, CarePlanId);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "care_plan")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -66,17 +66,19 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// That a supervisor approved a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     pub approver: String,
     pub content_hash: String,
     pub at: Time,
 }
+caseward_core::confidential!(Approval);
 
 /// What the person or their representative said to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     pub party: i32,
     pub related_person: String,
@@ -86,6 +88,7 @@ pub struct Agreement {
     pub at: Time,
     pub recorder: String,
 }
+caseward_core::confidential!(Agreement);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

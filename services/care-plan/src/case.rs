@@ -32,7 +32,7 @@ impl Kind for Patient {
 }
 pub type PatientId = Id<Patient>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "care_case")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -70,9 +70,10 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// How likely things are to go wrong, as some instrument found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Risk {
     pub instrument: String,
     pub value: f64,
@@ -81,9 +82,10 @@ pub struct Risk {
     pub assessment: String,
     pub at: Time,
 }
+caseward_core::confidential!(Risk);
 
 /// One attempt to reach the person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub at: Time,
     pub mode: i32,
@@ -91,6 +93,7 @@ pub struct Attempt {
     pub note: String,
     pub author: String,
 }
+caseward_core::confidential!(Attempt);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

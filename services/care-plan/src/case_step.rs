@@ -22,7 +22,7 @@ const KEPT: usize = 50;
 const REOPENING: Duration = Duration::days(180);
 
 /// What a step brings along; each step reads what concerns it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Along {
     pub reason: String,
     pub effective: Option<prost_types::Timestamp>,
@@ -34,6 +34,7 @@ pub struct Along {
     pub close_reason: i32,
     pub waiver: String,
 }
+caseward_core::confidential!(Along);
 
 /// What the patient service says to the caller of the consent that they name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

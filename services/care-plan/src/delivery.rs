@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What one side last said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmation {
     /// The number of the wire's `Side`.
     pub side: i32,
@@ -27,6 +27,7 @@ pub struct Confirmation {
     pub recorder: String,
     pub at: Time,
 }
+caseward_core::confidential!(Confirmation);
 
 /// How soon somebody asks both sides.
 const CLARIFY: Duration = Duration::days(2);

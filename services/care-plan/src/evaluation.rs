@@ -32,7 +32,7 @@ pub type EvaluationName = (CaseId, EvaluationId);
 /// How soon a supervisor is to look at what was escalated.
 const ESCALATION: Duration = Duration::days(1);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "evaluation")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -52,14 +52,16 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// What was found about one goal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub goal: String,
     pub achievement: i32,
     pub note: String,
 }
+caseward_core::confidential!(Finding);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

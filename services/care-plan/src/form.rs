@@ -29,7 +29,7 @@ const IDENTIFIED: &str = "questionnaire";
 /// How long the url of a form is, at most.
 pub const URL: usize = 2000;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "questionnaire")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -51,6 +51,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

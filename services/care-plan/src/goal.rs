@@ -31,7 +31,7 @@ pub type GoalName = (CaseId, CarePlanId, GoalId);
 /// How many observations a goal keeps to show; all are in its transitions and events.
 const SHOWN: usize = 50;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "goal")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -60,9 +60,10 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// What is measured, and where it should be by when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     pub measure: Option<Concept>,
     pub low: Option<Quantity>,
@@ -70,9 +71,10 @@ pub struct Target {
     pub detail: String,
     pub due: Option<PartialDate>,
 }
+caseward_core::confidential!(Target);
 
 /// What was observed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     pub achievement: i32,
     pub measure: Option<Concept>,
@@ -82,6 +84,7 @@ pub struct Progress {
     pub author: String,
     pub evaluation: Option<EvaluationId>,
 }
+caseward_core::confidential!(Progress);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

@@ -25,7 +25,7 @@ pub const EXPIRY: &str = "handoff.expiry";
 /// How long a proposal waits where it does not say.
 const PATIENCE: Duration = Duration::hours(72);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "handoff")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -48,6 +48,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

@@ -6,7 +6,7 @@ const VARIANT: &str = "lace-2010";
 const MOST: u32 = 3_650;
 
 /// What the index is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Lace {
     /// Length of stay in whole days; 0 is less than one day.
     pub(crate) days: u32,
@@ -16,6 +16,7 @@ pub(crate) struct Lace {
     /// Emergency department visits in the six months before, without the index visit.
     pub(crate) visits: u32,
 }
+caseward_core::confidential!(Lace);
 
 /// A previous condition that counts, by the index's own weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

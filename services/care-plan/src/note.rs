@@ -32,7 +32,7 @@ pub type NoteName = (CaseId, NoteId);
 /// How long after the fact a note counts as late.
 const LATE: Duration = Duration::hours(24);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "note")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -59,15 +59,17 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// What was added to a signed note.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addendum {
     pub text: String,
     pub reason: String,
     pub author: String,
     pub at: Time,
 }
+caseward_core::confidential!(Addendum);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -386,11 +388,12 @@ fn own(tx: &Tx, row: &Model) -> Result<()> {
 }
 
 /// What a step brings along.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Along {
     pub text: String,
     pub reason: String,
 }
+caseward_core::confidential!(Along);
 
 pub async fn step(tx: Tx, name: NoteName, step: Step, etag: String, along: Along) -> Result<Model> {
     let mut row = get(&tx, name).await?;

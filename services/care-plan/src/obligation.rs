@@ -2,6 +2,7 @@
 use caseward_api::careplan::v1::{Obligation, obligation::Kind};
 use caseward_core::{Machine, Page, Result};
 use caseward_store::Scope;
+use prost::Message;
 
 use crate::{
     activity, assessment, care_plan,
@@ -97,6 +98,7 @@ pub async fn list(scope: &Scope, case: CaseId, page: &Page) -> Result<(Vec<Oblig
     if let Some(last) = page.after().and_then(|key| std::str::from_utf8(key).ok()) {
         open.retain(|one| one.resource.as_str() > last);
     }
-    let next = page.close(&mut open, |one| one.resource.clone().into_bytes());
+    let next =
+        page.close(&mut open, Obligation::encoded_len, |one| one.resource.clone().into_bytes());
     Ok((open, next))
 }

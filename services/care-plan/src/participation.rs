@@ -26,13 +26,14 @@ use crate::{
 const SETTLE: Duration = Duration::days(1);
 
 /// A consent to take part that does not hold any more.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Ended {
     patient: PatientId,
     consent: String,
     /// The person took it back, and with it whatever they had said; it did not just come to its end.
     revoked: bool,
 }
+caseward_core::confidential!(Ended);
 
 /// A consent to take part that ends becomes a task, unless another one is in force.
 pub fn ended(patients: OwnPeer) -> Consumer {

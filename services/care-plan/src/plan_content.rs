@@ -93,11 +93,11 @@ pub async fn carry(
 }
 
 /// A revision beside the plan that it revises: what was carried over, as it stands in both.
-#[derive(Debug)]
 pub struct Carried {
     goals: Vec<(goal::Model, goal::Model)>,
     activities: Vec<(activity::Model, activity::Model)>,
 }
+caseward_core::confidential!(Carried);
 
 impl Carried {
     pub async fn of(scope: &Scope, old: CarePlanId, new: CarePlanId) -> Result<Self> {
@@ -204,7 +204,6 @@ pub async fn diff(scope: &Scope, revised: CarePlanName, base: &str) -> Result<pb
 }
 
 /// A goal or an activity, as far as plans are compared.
-#[derive(Debug)]
 struct Item {
     name: String,
     carried_from: Option<String>,
@@ -212,6 +211,7 @@ struct Item {
     fate: Fate,
     content: Content,
 }
+caseward_core::confidential!(Item);
 
 /// What became of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ impl Kind for Problem {
 pub type ProblemId = Id<Problem>;
 pub type ProblemName = (CaseId, ProblemId);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "problem")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -49,6 +49,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

@@ -7,7 +7,6 @@ pub(crate) use self::instrument::{Band, Instrument, Missing, REGISTRY};
 use crate::questionnaire::{Answer, Answers, Choice, Item, Kind, Options, Questionnaire, Sum};
 
 /// What the answers come to.
-#[derive(Debug)]
 pub(crate) struct Scored {
     /// The instrument we recognised, if it is one of ours.
     pub(crate) instrument: Option<&'static Instrument>,
@@ -21,9 +20,10 @@ pub(crate) struct Scored {
     #[cfg_attr(not(test), expect(dead_code, reason = "tests tell copies apart"))]
     pub(crate) notes: Vec<String>,
 }
+caseward_core::confidential!(Scored);
 
 /// A sum and where it lies.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Total {
     pub(crate) value: f64,
     pub(crate) band: Option<&'static Band>,
@@ -32,6 +32,7 @@ pub(crate) struct Total {
     /// What each answered item adds, by `linkId`.
     pub(crate) parts: Vec<(String, f64)>,
 }
+caseward_core::confidential!(Total);
 
 /// Why there is no total.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +50,14 @@ pub(crate) enum Unscored {
 }
 
 /// An answer somebody has to look at now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Critical {
     pub(crate) link_id: String,
     pub(crate) reason: &'static str,
     /// What the answer is worth.
     pub(crate) points: f64,
 }
+caseward_core::confidential!(Critical);
 
 /// What the points of an answer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub type TaskName = (CaseId, TaskId);
 /// The timer that tells when a task is overdue.
 pub const DUE: &str = "task.due";
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "task")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -60,6 +60,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -406,7 +407,7 @@ pub async fn create(tx: Tx, case: CaseId, from: pb::Task, draft: bool) -> Result
 }
 
 /// What a rule wants done, such as looking after a critical answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Raised {
     pub title: String,
     pub description: String,
@@ -417,6 +418,7 @@ pub struct Raised {
     pub priority: pb::task::Priority,
     pub due_at: Option<Time>,
 }
+caseward_core::confidential!(Raised);
 
 /// Makes a task that a rule wants; it is accepted for its owner, who need not say yes.
 pub async fn raise(tx: &Tx, case: &case::Model, raised: Raised) -> Result<Model> {
@@ -482,12 +484,13 @@ pub async fn update(tx: Tx, name: TaskName, from: pb::Task, mask: FieldMask) -> 
 }
 
 /// What a step brings along, beside its reason.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Along {
     pub owner: String,
     pub output: String,
     pub effective: Option<prost_types::Timestamp>,
 }
+caseward_core::confidential!(Along);
 
 pub async fn step(
     tx: Tx,

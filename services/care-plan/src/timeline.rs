@@ -1,6 +1,6 @@
 //! The timeline of a case: everything that happened, in one order, for pages and for streams.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Page, Result, Time};
+use caseward_core::{Page, Result, Time, weight};
 use caseward_store::{Scope, Transition, Tx};
 use sea_orm::{
     ActiveValue::Set,
@@ -14,7 +14,7 @@ use crate::{
     sight,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timeline")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -32,6 +32,7 @@ pub struct Model {
     pub to_state: String,
     pub reason: String,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
@@ -41,13 +42,14 @@ impl ActiveModelBehavior for ActiveModel {}
 mod head {
     use super::*;
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "timeline_head")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub case_id: CaseId,
         pub sequence: i64,
     }
+    caseward_core::confidential!(Model);
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -55,13 +57,14 @@ mod head {
 }
 
 /// What there is to tell beside the event itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Detail {
     pub effective: Option<Time>,
     pub from: &'static str,
     pub to: &'static str,
     pub reason: String,
 }
+caseward_core::confidential!(Detail);
 
 /// Tells that `event` happened to `resource`, within `case`.
 pub async fn add(tx: &Tx, case: &case::Model, event: &'static str, resource: String) -> Result<()> {
@@ -137,7 +140,7 @@ pub async fn list(scope: &Scope, case: CaseId, page: &Page) -> Result<(Vec<Model
     let case = case::get(scope, case).await?;
     let last = page.after().and_then(|key| key.try_into().ok()).map_or(0, i64::from_be_bytes);
     let mut rows = after(scope, &case, last, page.limit()).await?;
-    let next = page.close(&mut rows, |row| row.sequence.to_be_bytes().to_vec());
+    let next = page.close(&mut rows, weight, |row| row.sequence.to_be_bytes().to_vec());
     Ok((shown(scope, &case, rows).await?, next))
 }
 

@@ -1,6 +1,6 @@
 //! The changes of state of a case and of everything below it, as the store logged them.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Error, Page, Result, check};
+use caseward_core::{Error, Page, Result, check, weight};
 use caseward_store::{Scope, Tx, transition};
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub async fn list(
     let root = case::get(scope, case).await?;
     let mut rows =
         transition::below(scope, case.uuid(), resource, page.after_id(), page.limit()).await?;
-    let next = page.close(&mut rows, |row| row.id.as_bytes().to_vec());
+    let next = page.close(&mut rows, weight, |row| row.id.as_bytes().to_vec());
     let rows = sight::shown(scope, &root, rows, |row| &row.name).await?;
     Ok((rows.into_iter().map(wire).collect(), next))
 }

@@ -1,6 +1,6 @@
 //! The worklist: what one person has to do across all their cases, the most urgent first.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Ctx, Error, Page, Result, Time, check};
+use caseward_core::{Ctx, Error, Page, Result, Time, check, weight};
 use caseward_store::{Resource, Scope, relation};
 use sea_orm::{
     Condition, Order, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait,
@@ -86,7 +86,11 @@ pub async fn list(
         .limit(page.limit())
         .all(&scope.db)
         .await?;
-    let next_page_token = page.close(&mut rows, |(task, case)| key(task, case.as_ref()));
+    let next_page_token = page.close(
+        &mut rows,
+        |(task, case)| weight(task) + case.as_ref().map_or(0, weight),
+        |(task, case)| key(task, case.as_ref()),
+    );
     let mut items = Vec::with_capacity(rows.len());
     for (task, case) in rows {
         ctx.record.saw(task.patient.uuid());

@@ -1,7 +1,7 @@
 //! Inboxes: what arrived, in order and without gaps, for the eyes of its owner only; supervisors share one.
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use caseward_api::notification::v1 as pb;
-use caseward_core::{Ctx, Error, Id, Kind, Page, Result, Time};
+use caseward_core::{Ctx, Error, Id, Kind, Page, Result, Time, weight};
 use caseward_store::{Resource, Scope, Tx};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
 
@@ -19,7 +19,7 @@ impl Kind for Item {
 }
 pub type ItemId = Id<Item>;
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbox_item")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -39,6 +39,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
@@ -116,7 +117,7 @@ pub(crate) async fn list(
     }
     let mut rows =
         select.order_by_desc(Column::Sequence).limit(page.limit()).all(&scope.db).await?;
-    let next = page.close(&mut rows, |row| row.sequence.to_be_bytes().to_vec());
+    let next = page.close(&mut rows, weight, |row| row.sequence.to_be_bytes().to_vec());
     for row in &rows {
         row.patient.iter().for_each(|patient| scope.ctx.record.saw(patient.uuid()));
     }

@@ -18,13 +18,13 @@ use uuid::Uuid;
 use crate::settings::{Smtp, Tls};
 
 /// One letter.
-#[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) id: Uuid,
     pub(crate) to: Mailbox,
     pub(crate) subject: String,
     pub(crate) body: String,
 }
+caseward_core::confidential!(Letter);
 
 /// The mail server.
 #[derive(Clone, Debug)]

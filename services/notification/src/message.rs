@@ -60,7 +60,7 @@ pub(crate) const DUE: &str = "message.due";
 /// How many attempts are kept.
 const KEPT: usize = 20;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "message")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -103,6 +103,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// One attempt to send a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use prost::Name;
 use crate::{judge, message::Recipient, recipient::Patients, shipped, team::Teams};
 
 /// What one event means.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Notice {
     pub(crate) patient: String,
     pub(crate) case: String,
@@ -29,14 +29,16 @@ pub(crate) struct Notice {
     /// What waits is seen to first.
     pub(crate) waiting: Option<Waiting>,
 }
+caseward_core::confidential!(Notice);
 
 /// One thing that is told, to all who are to hear it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Told {
     /// The template.
     pub(crate) key: &'static str,
     pub(crate) recipients: Vec<Recipient>,
 }
+caseward_core::confidential!(Told);
 
 /// What becomes of messages that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::{channel::Channel, inbox::SUPERVISORS, message::Recipient};
 pub(crate) struct Patients(pub(crate) OwnPeer);
 
 /// What one attempt has to know about whom it reaches.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Person {
     /// Whether the record is one to write to.
     pub(crate) exists: bool,
@@ -37,6 +37,7 @@ pub(crate) struct Person {
     /// and so not why they hear nothing.
     pub(crate) unknown: bool,
 }
+caseward_core::confidential!(Person);
 
 /// How many merges of records are followed.
 const MERGES: usize = 4;

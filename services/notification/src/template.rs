@@ -25,7 +25,7 @@ impl Kind for Template {
 }
 pub type TemplateId = Id<Template>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "template")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -43,6 +43,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// A value a text may name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@ use caseward_api::{audit::v1::Access, patient::v1 as pb};
 use caseward_core::{Ctx, Error, Page, Purpose, Result, Time, check};
 use caseward_server::AccessLogs;
 use caseward_store::{Store, audit::Wanted};
+use prost::Message;
 use uuid::Uuid;
 
 use crate::{
@@ -45,7 +46,7 @@ pub async fn list(
         patient::get(&scope, patient).await?;
     }
     let mut accesses = logs.list(ctx, wanted).await?;
-    let next = page.close(&mut accesses, |access| {
+    let next = page.close(&mut accesses, Access::encoded_len, |access| {
         Uuid::try_parse(&access.call).unwrap_or_default().as_bytes().to_vec()
     });
     let emergencies = emergency_access::periods(&scope, patient).await?;

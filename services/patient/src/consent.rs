@@ -29,7 +29,7 @@ pub type ConsentName = (PatientId, ConsentId);
 /// The timer that ends a consent.
 pub const EXPIRY: &str = "consent.expiry";
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "consent")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -55,6 +55,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

@@ -21,7 +21,7 @@ impl Kind for Coverage {
 pub type CoverageId = Id<Coverage>;
 pub type CoverageName = (PatientId, CoverageId);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "coverage")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -46,6 +46,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

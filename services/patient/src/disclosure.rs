@@ -6,6 +6,7 @@ use caseward_api::patient::v1::{
 use caseward_core::{
     Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations,
     check::{self, Checked},
+    weight,
 };
 use caseward_store::{Resource, Scope, Transition, Tx, relation};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
@@ -34,7 +35,7 @@ const EXEMPT: [Basis; 6] = [
     Basis::InvolvedPersons,
 ];
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "disclosure")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -57,6 +58,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -236,7 +238,7 @@ pub async fn list(
         .limit(page.limit())
         .all(&scope.db)
         .await?;
-    let next = page.close(&mut rows, |row| {
+    let next = page.close(&mut rows, weight, |row| {
         [&row.disclosed_at.micros().to_be_bytes()[..], row.id.uuid().as_bytes()].concat()
     });
     for row in &rows {

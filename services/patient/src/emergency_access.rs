@@ -38,7 +38,7 @@ const LATELY: Duration = Duration::hours(24);
 /// How often an access may be renewed before a supervisor has looked at it.
 const RENEWALS: i32 = 3;
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "emergency_access")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -62,6 +62,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

@@ -29,7 +29,7 @@ pub const IDENTIFIED: &str = "patient";
 /// How long whoever made a record may see it without being on a care team.
 pub const REGISTRATION: Duration = Duration::days(30);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "patient")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -53,13 +53,15 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// A language a person speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Communication {
     pub language: String,
     pub interpreter: bool,
 }
+caseward_core::confidential!(Communication);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

@@ -21,7 +21,7 @@ impl Kind for Preference {
 }
 pub type PreferenceId = Id<Preference>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "preference")]
 pub struct Model {
     /// The patient's id: there is one of each.
@@ -39,6 +39,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

@@ -28,7 +28,7 @@ impl Kind for RelatedPerson {
 pub type RelatedPersonId = Id<RelatedPerson>;
 pub type RelatedPersonName = (PatientId, RelatedPersonId);
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "related_person")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -51,9 +51,10 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 /// What a related person may see and hear, on whose word, for how long.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     pub topics: Vec<i32>,
     pub channels: Vec<i32>,
@@ -64,6 +65,7 @@ pub struct Scope {
     pub revoked_at: Option<Time>,
     pub revoke_reason: String,
 }
+caseward_core::confidential!(Scope);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

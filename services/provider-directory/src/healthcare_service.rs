@@ -25,7 +25,7 @@ impl Kind for HealthcareService {
 }
 pub type HealthcareServiceId = Id<HealthcareService>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "healthcare_service")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -61,6 +61,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

@@ -15,7 +15,7 @@ use sea_orm::{
 
 use crate::{record::Record, word::Words};
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identifier")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -31,6 +31,7 @@ pub struct Model {
     /// What the source that counts by it said last, if one does.
     pub words: Option<Json<Words>>,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

@@ -25,7 +25,7 @@ impl Kind for InsurancePlan {
 }
 pub type InsurancePlanId = Id<InsurancePlan>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "insurance_plan")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -48,6 +48,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

@@ -27,7 +27,7 @@ impl Kind for Location {
 }
 pub type LocationId = Id<Location>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "location")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -54,6 +54,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

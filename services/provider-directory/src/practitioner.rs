@@ -23,7 +23,7 @@ impl Kind for Practitioner {
 }
 pub type PractitionerId = Id<Practitioner>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "practitioner")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -43,6 +43,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

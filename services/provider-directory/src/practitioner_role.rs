@@ -29,7 +29,7 @@ impl Kind for PractitionerRole {
 }
 pub type PractitionerRoleId = Id<PractitionerRole>;
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "practitioner_role")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -57,6 +57,7 @@ pub struct Model {
     pub updated_at: Time,
     pub revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use caseward_api::directory::v1 as pb;
 use caseward_core::{Ctx, Error, Id, Kind, Name, Page, Result, Violations, check};
 use caseward_store::{Resource, Scope};
+use prost::Message;
 use sea_orm::{
     Condition, QueryOrder, QuerySelect, QueryTrait,
     entity::prelude::*,
@@ -98,7 +99,7 @@ pub async fn services(
         Place::Around(at) => by_distance(scope, select, at, within, page).await?,
     };
     let mut found = matches(scope, hits).await?;
-    let next = page.close(&mut found, |(hit, _)| hit.key());
+    let next = page.close(&mut found, |(_, found)| found.encoded_len(), |(hit, _)| hit.key());
     Ok((found.into_iter().map(|(_, found)| found).collect(), next))
 }
 

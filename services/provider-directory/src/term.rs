@@ -10,7 +10,7 @@ use sea_orm::{
     sea_query::{Query, SelectStatement},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "term")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -28,6 +28,7 @@ pub struct Model {
     /// The record that the value names, where it names one, for joins.
     pub target: Option<Uuid>,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

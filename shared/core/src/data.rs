@@ -14,20 +14,27 @@ use crate::{
 };
 
 /// A value that a table keeps as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Json<T>(pub T);
 
+impl<T> std::fmt::Debug for Json<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Json").finish_non_exhaustive()
+    }
+}
+
 /// A business identifier given by some system.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identifier {
     /// The namespace.
     pub system: String,
     /// The value within the namespace.
     pub value: String,
 }
+crate::confidential!(Identifier);
 
 /// A name of a person.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HumanName {
     /// The number of the wire's `Use`.
@@ -43,9 +50,10 @@ pub struct HumanName {
     /// The whole name.
     pub text: String,
 }
+crate::confidential!(HumanName);
 
 /// A way to reach someone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContactPoint {
     /// The number of the wire's `System`.
@@ -57,9 +65,10 @@ pub struct ContactPoint {
     /// Order of preference, 1 first.
     pub rank: i32,
 }
+crate::confidential!(ContactPoint);
 
 /// A postal address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Address {
     /// Street lines.
@@ -75,9 +84,10 @@ pub struct Address {
     /// Country.
     pub country: String,
 }
+crate::confidential!(Address);
 
 /// A concept in words and in codes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Concept {
     /// The codes.
@@ -85,9 +95,10 @@ pub struct Concept {
     /// The words.
     pub text: String,
 }
+crate::confidential!(Concept);
 
 /// One code in one code system.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Coding {
     /// The code system.
@@ -97,9 +108,10 @@ pub struct Coding {
     /// What the system calls it.
     pub display: String,
 }
+crate::confidential!(Coding);
 
 /// A calendar date of which day or month may be unknown (0).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartialDate {
     /// 1 to 9999.
     pub year: i32,
@@ -108,33 +120,37 @@ pub struct PartialDate {
     /// 1 to 31, or 0.
     pub day: i32,
 }
+crate::confidential!(PartialDate);
 
 /// An amount in minor units.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Money {
     /// ISO 4217.
     pub currency: String,
     /// Cents, where the currency has them.
     pub minor_units: i64,
 }
+crate::confidential!(Money);
 
 /// A measured amount.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantity {
     /// The number.
     pub value: f64,
     /// The unit.
     pub unit: String,
 }
+crate::confidential!(Quantity);
 
 /// A span of time with open ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     /// Inclusive.
     pub start: Option<Time>,
     /// Exclusive.
     pub end: Option<Time>,
 }
+crate::confidential!(Period);
 
 impl Period {
     /// Whether `at` lies within.

@@ -1,6 +1,7 @@
 //! The vocabulary of Caseward: who asks, what went wrong, how things are named, what time it is.
 pub mod check;
 mod clock;
+mod confidential;
 mod ctx;
 pub mod data;
 mod error;
@@ -12,10 +13,11 @@ mod time;
 
 pub use check::Violations;
 pub use clock::Clock;
+pub use confidential::Confidential;
 pub use ctx::{Caller, Ctx, Purpose, Reach, SUPERVISOR};
 pub use error::{Error, Result, Violation};
 pub use id::{Id, Kind, Name};
 pub use machine::Machine;
-pub use page::Page;
+pub use page::{Page, weight};
 pub use record::Record;
 pub use time::Time;

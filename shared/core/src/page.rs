@@ -1,9 +1,8 @@
 //! Keyset pages with opaque tokens.
-use std::fmt::{self, Write as _};
-
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use caseward_api::Paged;
+use sea_orm::{Iterable, ModelTrait, Value};
 use uuid::Uuid;
 
 use crate::{Ctx, Result, Violations};
@@ -17,15 +16,8 @@ const FOREIGN: &str = "not a token of this list; start from the first page";
 /// What the rows of a page weigh together, at most: a message of more than 4 MiB reaches nobody.
 const WEIGHT: usize = 3 << 20;
 
-/// Counts what is written, and keeps nothing.
-struct Scale(usize);
-
-impl fmt::Write for Scale {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0 += text.len();
-        Ok(())
-    }
-}
+/// What a number, a moment or the name and length of a field take in a message, at most.
+const FIELD: usize = 16;
 
 /// One page of a list, and where it begins.
 ///
@@ -94,9 +86,20 @@ impl Page {
     }
 
     /// Drops the extra row, and what would make the page too large for a message, and says where the next page starts;
-    /// empty on the last page.
-    pub fn close<T: fmt::Debug>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Vec<u8>) -> String {
-        let fit = fitting(rows).min(self.size as usize);
+    /// empty on the last page. A row has at least the `weight` in bytes of the message of it.
+    pub fn close<T>(
+        &self,
+        rows: &mut Vec<T>,
+        weight: impl Fn(&T) -> usize,
+        key: impl Fn(&T) -> Vec<u8>,
+    ) -> String {
+        let mut whole = 0;
+        let fits = |row: &&T| {
+            whole += weight(row);
+            whole <= WEIGHT
+        };
+        // One at least, so that whoever reads on comes to an end.
+        let fit = rows.iter().take_while(fits).count().max(1).min(self.size as usize);
         if rows.len() <= fit {
             return String::new();
         }
@@ -123,16 +126,32 @@ impl Page {
     }
 }
 
-/// How many of `rows` one message holds, one at least. A row that is printed names its fields, so it is longer than the
-/// message of it, for every type alike, and nothing is copied to learn that.
-fn fitting<T: fmt::Debug>(rows: &[T]) -> usize {
-    let mut scale = Scale(0);
-    let fits = |row: &&T| {
-        // A scale refuses nothing.
-        let _ = write!(scale, "{row:?}");
-        scale.0 <= WEIGHT
-    };
-    rows.iter().take_while(fits).count().max(1)
+/// What a row of a table weighs: its texts, its JSON with the names of the fields, and of all else more than it takes.
+pub fn weight<M: ModelTrait>(row: &M) -> usize {
+    <<M::Entity as sea_orm::EntityTrait>::Column as Iterable>::iter()
+        .map(|column| match row.get(column) {
+            Value::String(Some(text)) => text.len() + FIELD,
+            Value::Bytes(Some(bytes)) => bytes.len() + FIELD,
+            Value::Json(Some(json)) => weight_of_json(&json),
+            _ => FIELD,
+        })
+        .sum()
+}
+
+fn weight_of_json(json: &serde_json::Value) -> usize {
+    use serde_json::Value::{Array, Object, String};
+    match json {
+        String(text) => text.len() + FIELD,
+        Array(values) => FIELD + values.iter().map(weight_of_json).sum::<usize>(),
+        Object(fields) => {
+            FIELD
+                + fields
+                    .iter()
+                    .map(|(name, value)| name.len() + weight_of_json(value))
+                    .sum::<usize>()
+        }
+        _ => FIELD,
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +171,7 @@ mod tests {
     fn a_token_continues_its_own_list_only() {
         let mut rows: Vec<u128> = vec![1, 2, 3];
         let page = open(2, "", "a").unwrap();
-        let token = page.close(&mut rows, |n| Uuid::from_u128(*n).as_bytes().to_vec());
+        let token = page.close(&mut rows, |_| 16, |n| Uuid::from_u128(*n).as_bytes().to_vec());
         assert_eq!(rows, [1, 2]);
         assert_eq!(open(2, &token, "a").unwrap().after_id(), Some(Uuid::from_u128(2)));
         assert!(open(2, &token, "b").is_err());
@@ -164,11 +183,11 @@ mod tests {
         let page = open(1000, "", "").unwrap();
         let mut rows: Vec<String> = (0..9).map(|n| format!("{n}").repeat(1 << 20)).collect();
         let key = |row: &String| row.as_bytes()[..1].to_vec();
-        let token = page.close(&mut rows, key);
-        assert_eq!(rows.len(), 2);
-        assert_eq!(open(1000, &token, "").unwrap().after(), Some(&b"1"[..]));
+        let token = page.close(&mut rows, String::len, key);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(open(1000, &token, "").unwrap().after(), Some(&b"2"[..]));
         let mut one = vec!["x".repeat(5 << 20)];
-        assert_eq!((page.close(&mut one, key), one.len()), (String::new(), 1));
+        assert_eq!((page.close(&mut one, String::len, key), one.len()), (String::new(), 1));
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Default for Auth {
 }
 
 /// Who calls, as a verified token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Claims {
     pub subject: String,
     /// The `org` claim.
@@ -64,6 +64,7 @@ pub struct Claims {
     /// Why the caller says it acts, a purpose-of-use code.
     pub purpose: Option<String>,
 }
+caseward_core::confidential!(Claims);
 
 /// The one answer to every token that is not valid: what was wrong with it would help only a forger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

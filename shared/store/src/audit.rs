@@ -21,7 +21,7 @@ pub use heads::{Exporter, Head, HeadLog, Heads, Keys};
 pub use verify::{Fault, Verdict, verify};
 
 /// One entry.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit")]
 pub struct Model {
     /// The chain: one per writer and start of a process.
@@ -55,6 +55,7 @@ pub struct Model {
     /// SHA-256 over the hash before and every field above.
     pub hash: Vec<u8>,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -62,7 +63,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// What an entry says, before it has a place in a chain.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     record: Uuid,
     phase: &'static str,
@@ -76,6 +77,7 @@ pub struct Entry {
     rows: i64,
     outcome: String,
 }
+caseward_core::confidential!(Entry);
 
 impl Entry {
     /// A read begins that will take its time.

@@ -18,12 +18,12 @@ const ANY: usize = 8;
 const MOST: usize = 32;
 
 /// Rows of one table that wait for their statement.
-#[derive(Debug)]
 pub(crate) struct Batch {
     table: &'static str,
     insert: InsertStatement,
     rows: Vec<Vec<Value>>,
 }
+caseward_core::confidential!(Batch);
 
 impl Batch {
     /// These rows, with every column set.

@@ -28,7 +28,7 @@ impl Asking<'_> {
     /// The token of the page that follows `key`.
     fn token(self, key: &[u8]) -> String {
         let page = self.page("").expect("the first page needs no token");
-        page.close(&mut vec![(), ()], |()| key.to_vec())
+        page.close(&mut vec![(), ()], |()| 0, |()| key.to_vec())
     }
 }
 

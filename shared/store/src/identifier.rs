@@ -17,7 +17,7 @@ use sea_orm::{
 use crate::{Db, Resource, Scope, Tx, batch};
 
 /// One identifier of one resource.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identifier")]
 pub struct Model {
     /// The tenant.
@@ -38,6 +38,7 @@ pub struct Model {
     /// Whether whoever said so sees all others; unique among those that are.
     pub vouched: bool,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -115,13 +116,13 @@ pub async fn are_vouched(scope: &Scope, kind: &str, identifiers: &[Identifier]) 
 }
 
 /// Identifiers of which nothing but one resource may have any, as somebody says who sees everything.
-#[derive(Debug)]
 pub(crate) struct Wanted {
     organization: Uuid,
     kind: String,
     resource: Uuid,
     identifiers: Vec<Identifier>,
 }
+caseward_core::confidential!(Wanted);
 
 /// Whether nothing else has any of what is `wanted` without anybody vouching for it. That nothing else is vouched for is
 /// the unique index's to say, when the identifiers are claimed; of the others there are few, so they have an index, too.

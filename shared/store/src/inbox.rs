@@ -5,7 +5,7 @@ use sea_orm::{ActiveValue::Set, entity::prelude::*};
 use crate::scope::Db;
 
 /// One event that one consumer handled.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbox")]
 pub struct Model {
     /// Which consumer.
@@ -17,6 +17,7 @@ pub struct Model {
     /// When.
     pub handled_at: Time,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

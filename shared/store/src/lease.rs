@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::Store;
 
 /// Who holds what until when. Real time, not the deployment's: it is about machines, not about care.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "lease")]
 pub struct Model {
     /// What is held.
@@ -23,6 +23,7 @@ pub struct Model {
     /// Microseconds since 1970 by the holder's clock; every renewal has another.
     pub until: i64,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -5,7 +5,7 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
 use crate::{Store, scope::Db};
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "outbox")]
 pub struct Model {
     /// The id under which the event is published, and known to every consumer.
@@ -28,6 +28,7 @@ pub struct Model {
     /// When the bus took it. The row stays until the retention ends: the bus may lose what it took.
     pub published_at: Option<Time>,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -5,7 +5,7 @@ use sea_orm::{QueryOrder, entity::prelude::*, sea_query::OnConflict};
 use crate::Store;
 
 /// One event set aside by one consumer.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "parked")]
 pub struct Model {
     /// Which consumer.
@@ -33,6 +33,7 @@ pub struct Model {
     /// When it was set aside.
     pub parked_at: Time,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

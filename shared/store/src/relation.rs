@@ -12,7 +12,7 @@ use sea_orm::{
 use crate::{Scope, Tx, batch::Batch};
 
 /// One relation of one subject to one patient, from one source.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "relation")]
 pub struct Model {
     /// The [`key`] of what granted it: a care team member, a caregiver's scope.
@@ -35,6 +35,7 @@ pub struct Model {
     /// Of a caregiver: the [`set`] of the parts that they may see. Nothing else looks at it.
     pub topics: i32,
 }
+caseward_core::confidential!(Model);
 
 /// Why a subject is related to a patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]

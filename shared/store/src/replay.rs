@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue::Set, entity::prelude::*};
 use crate::scope::{Scope, Tx};
 
 /// The reply of one request.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "replay")]
 pub struct Model {
     /// The tenant.
@@ -27,6 +27,7 @@ pub struct Model {
     /// When it was given.
     pub created_at: Time,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -34,11 +35,12 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// A request that may be sent again.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Key {
     id: Uuid,
     digest: Vec<u8>,
 }
+caseward_core::confidential!(Key);
 
 impl Key {
     pub(crate) fn new(id: Uuid, method: &str, body: &[u8]) -> Self {

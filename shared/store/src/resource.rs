@@ -1,11 +1,13 @@
 //! What every table of resources does alike: find, list, insert, compare and set.
-use caseward_core::{Ctx, Error, Page, Result, Time};
+use caseward_core::{Confidential, Ctx, Error, Page, Result, Time, weight};
 use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect, entity::prelude::*};
 
 use crate::{Scope, Tx};
 
 /// A table whose rows are resources.
-pub trait Resource: EntityTrait<Model: IntoActiveModel<Self::ActiveModel> + Sync> {
+pub trait Resource:
+    EntityTrait<Model: IntoActiveModel<Self::ActiveModel> + Confidential + Sync>
+{
     /// The primary key, a UUID version 7.
     const ID: Self::Column;
     /// The column that compare-and-set compares.
@@ -61,7 +63,7 @@ pub async fn page<E: Resource>(
         select = select.filter(E::ID.gt(last));
     }
     let mut rows = select.order_by_asc(E::ID).limit(page.limit()).all(&scope.db).await?;
-    let next = page.close(&mut rows, |row| E::id(row).as_bytes().to_vec());
+    let next = page.close(&mut rows, weight, |row| E::id(row).as_bytes().to_vec());
     for row in &rows {
         saw::<E>(&scope.ctx, row);
     }

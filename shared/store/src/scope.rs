@@ -44,7 +44,7 @@ pub enum Db {
 }
 
 /// The rows that commit beside the work's own.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Side {
     pub(crate) outbox: Vec<outbox::ActiveModel>,
     pub(crate) transitions: Vec<transition::ActiveModel>,
@@ -52,6 +52,7 @@ pub(crate) struct Side {
     pub(crate) replay: Vec<replay::ActiveModel>,
     pub(crate) audit: Vec<crate::audit::Entry>,
 }
+caseward_core::confidential!(Side);
 
 impl Deref for Tx {
     type Target = Scope;

@@ -7,7 +7,7 @@ use sea_orm::{
 use crate::{Store, Tx};
 
 /// One timer.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timer")]
 pub struct Model {
     /// What comes due, such as `task.due`.
@@ -23,6 +23,7 @@ pub struct Model {
     /// How often firing it failed.
     pub attempts: i32,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -5,7 +5,7 @@ use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*};
 use crate::Scope;
 
 /// One change of state.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "transition")]
 pub struct Model {
     /// The entry.
@@ -38,6 +38,7 @@ pub struct Model {
     /// Why, in words.
     pub reason_text: String,
 }
+caseward_core::confidential!(Model);
 
 /// The table stands alone.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -45,7 +46,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// A change of state to log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Transition {
     /// The id of the resource.
     pub entity: Uuid,
@@ -62,6 +63,7 @@ pub struct Transition {
     /// Why, in words.
     pub reason_text: String,
 }
+caseward_core::confidential!(Transition);
 
 impl Transition {
     /// That a resource left `from` for `to`, and why.

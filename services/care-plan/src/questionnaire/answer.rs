@@ -7,15 +7,16 @@ use time::{Date, Month, OffsetDateTime, format_description::well_known::Rfc3339}
 use super::{members, number};
 
 /// A code, the system it is from, and what people read.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Coding {
     pub(crate) system: Option<String>,
     pub(crate) code: Option<String>,
     pub(crate) display: Option<String>,
 }
+caseward_core::confidential!(Coding);
 
 /// One value of `value[x]` or `answer[x]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Answer {
     Boolean(bool),
     Integer(i64),
@@ -34,6 +35,7 @@ pub(crate) enum Answer {
     Attachment,
     Reference(Option<String>),
 }
+caseward_core::confidential!(Answer);
 
 impl Coding {
     pub(super) fn read(value: &Value) -> Self {

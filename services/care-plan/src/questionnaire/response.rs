@@ -27,11 +27,12 @@ pub(crate) struct Policy {
 }
 
 /// Answers that fit their Questionnaire, by `linkId`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Answers {
     given: BTreeMap<String, Vec<Answer>>,
     absent: BTreeMap<String, String>,
 }
+caseward_core::confidential!(Answers);
 
 impl Answers {
     /// What was answered to a question, wherever in the response it stands.

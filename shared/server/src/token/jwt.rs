@@ -53,7 +53,7 @@ struct Header {
 }
 
 /// The claims as they are signed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Claim {
     pub(super) iss: String,
     pub(super) aud: Audience,
@@ -68,6 +68,7 @@ pub(super) struct Claim {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) purpose: Option<String>,
 }
+caseward_core::confidential!(Claim);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -5,7 +5,7 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
 use crate::Store;
 
 /// One patient of one entry. Derived from the log: [`super::verify`] finds a row too many or too few.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_patient")]
 pub struct Model {
     /// Whose data.
@@ -21,6 +21,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: i64,
 }
+caseward_core::confidential!(Model);
 
 /// Where the entry is.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -53,7 +54,7 @@ pub(crate) fn rows(entry: &super::Model) -> impl Iterator<Item = Model> + '_ {
 }
 
 /// Which accesses to a patient's data somebody wants to know of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Wanted {
     /// The tenant.
     pub organization: Uuid,
@@ -70,6 +71,7 @@ pub struct Wanted {
     /// How many at most.
     pub most: u64,
 }
+caseward_core::confidential!(Wanted);
 
 /// Who saw or changed the data of a patient, latest first.
 pub async fn accesses(store: &Store, wanted: Wanted) -> Result<Vec<super::Model>> {

@@ -5,7 +5,7 @@ use caseward_store::{Resource, Store, Tx, expect, get, insert, migrations, relat
 use sea_orm::entity::prelude::*;
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, async_trait};
 
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "note")]
 pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -17,6 +17,7 @@ pub(crate) struct Model {
     pub(crate) updated_at: Time,
     pub(crate) revision: i64,
 }
+caseward_core::confidential!(Model);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Note;
