@@ -27,8 +27,9 @@ pub use life::Life;
 pub use process::{LOCAL_ORGANIZATION, Process, Service, main};
 pub use transport::Transport;
 
-/// That of every process. A unit test has it from the crate as others use it; under a sanitizer it would hide what that
-/// looks for.
+/// That of every process, and not of SQLite: in the place of the C library's it would be given back what the loader took,
+/// and end a process into which something is preloaded. A unit test has it from the crate as others use it; under a
+/// sanitizer it would hide what that looks for.
 #[cfg(not(any(test, feature = "fuzz")))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
