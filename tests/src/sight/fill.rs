@@ -24,6 +24,7 @@ const OURS: [&str; 7] =
 /// With what people sign in. Those are names of the deployment, which events tell and logs of access hold.
 const SUBJECTS: [&str; 8] =
     ["subject", "owner", "accountable", "person", "to", "actor", "author", "requester"];
+const SOMEBODY: &str = "carl";
 pub const PAST: &str = "2026-01-04T08:00:00Z";
 pub const FUTURE: &str = "2026-03-02T08:00:00Z";
 
@@ -124,7 +125,7 @@ impl<'a> Filler<'a> {
 
     fn text(&mut self, field: &FieldDescriptor, path: &str) -> String {
         if SUBJECTS.contains(&field.name()) {
-            return "carl".to_owned();
+            return SOMEBODY.to_owned();
         }
         match self.world.called(field.json_name()) {
             Some(name) => name.to_owned(),
@@ -139,6 +140,11 @@ impl<'a> Filler<'a> {
         let other = match (holder.get(&last), times) {
             (Some(Value::String(now)), _) if now == PAST => json!(FUTURE),
             (Some(Value::String(now)), _) if now == FUTURE => Value::Null,
+            // Somebody else who signs in, and no value whose traces are looked for.
+            (Some(Value::String(now)), _) if SUBJECTS.contains(&last.as_str()) => match &**now {
+                SOMEBODY => json!("dora"),
+                _ => Value::Null,
+            },
             (Some(Value::String(_)), 0) => json!(format!("{}@example.org", self.marks.word(&path))),
             (Some(Value::String(_)), 1) => json!(self.marks.phone(&path)),
             (Some(Value::String(_)), 2) => json!(format!("urn:{}", self.marks.word(&path))),
