@@ -152,6 +152,11 @@ pub async fn run(layers: Layers, args: Args) -> anyhow::Result<()> {
 impl Bench {
     async fn measure(&self, only: &[Topic]) -> anyhow::Result<Report> {
         std::fs::create_dir_all(&self.folder).context("making a folder for the bench")?;
+        if let Some(envoy) = &self.envoy {
+            // Before minutes of measuring are lost for want of it.
+            let tried = tokio::process::Command::new(envoy).arg("--version").output().await;
+            tried.with_context(|| format!("running {}", envoy.display()))?;
+        }
         let load_before = proc("loadavg");
         let mut sections = vec![];
         for topic in Topic::value_variants() {
