@@ -42,6 +42,10 @@ const MOST: usize = 16;
 /// Calls in a row that nobody answered, after which others go elsewhere.
 const SILENCE: u32 = 7;
 
+/// How long a peer has for its answer before it counts that nobody waited for it: whoever hangs up at once, again and
+/// again, says nothing of the peer.
+const FAIR: Duration = Duration::from_millis(100);
+
 /// What the first failure costs; doubled by each that follows, up to the last.
 const REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(2);
@@ -183,7 +187,8 @@ impl Place {
     pub(super) fn begin(self: &Arc<Self>, line: &Line) -> Call {
         self.calls.fetch_add(1, Relaxed);
         line.calls.fetch_add(1, Relaxed);
-        Call { place: self.clone(), line: line.calls.clone(), answered: false }
+        let (line, began) = (line.calls.clone(), Instant::now());
+        Call { place: self.clone(), line, began, answered: false }
     }
 
     /// It broke a connection, or refused one.
@@ -251,6 +256,7 @@ where
 pub(super) struct Call {
     place: Arc<Place>,
     line: Arc<AtomicUsize>,
+    began: Instant,
     answered: bool,
 }
 
@@ -274,7 +280,7 @@ impl Drop for Call {
         self.place.calls.fetch_sub(1, Relaxed);
         self.line.fetch_sub(1, Relaxed);
         // Whoever waited has left.
-        if !self.answered {
+        if !self.answered && self.began.elapsed() >= FAIR {
             self.place.unanswered();
         }
     }

@@ -11,6 +11,7 @@ use caseward_server::Transport;
 use caseward_server::accept::{self, Acceptor, Limits, Tls};
 use caseward_server::tls::{Connector, Peers};
 use caseward_testkit::wire::PATIENCE;
+use futures_util::FutureExt;
 use http::{Request, Uri};
 use http_body_util::BodyExt;
 use prost::Message;
@@ -239,6 +240,18 @@ async fn more_streams_than_one_connection_takes_get_another() {
         watches.push(watch);
     }
     assert_eq!(call(&transport, READ, &get()).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn callers_who_hang_up_at_once_take_the_service_from_nobody() {
+    let replica = Replica::start().await;
+    let transport = Transport::remote(format!("http://{}", replica.address).parse().unwrap());
+    let message = GetPatientRequest::default();
+    assert_eq!(call(&transport, READ, &message).await, Code::Ok);
+    for _ in 0..100 {
+        assert_eq!(call(&transport, READ, &message).now_or_never(), None);
+    }
+    assert_eq!(call(&transport, READ, &message).await, Code::Ok);
 }
 
 #[tokio::test]
