@@ -77,7 +77,10 @@ pub async fn frames(run: &Run) -> Trial {
                 let grown = seen.memory.saturating_sub(memory);
                 (most, slowest) = (most.max(grown), slowest.max(fare.p99()));
                 told += seen.ended;
-                trial.check(member.program().is_running(), || format!("{what}: the process died"));
+                if !member.program().is_running() {
+                    trial.fail(format!("{what}: the process died\n{}", member.program().output()));
+                    break;
+                }
                 trial.check(!attack.ends || seen.endured == 0, || {
                     format!(
                         "{what}: {} of {} connections were neither told to go nor cut",
