@@ -7,7 +7,6 @@ mod m20261123_000203_tasks;
 mod m20261123_000204_assessments;
 mod m20261125_000205_confirmations;
 mod m20261125_000206_vouched;
-mod m20261129_000207_unvouched;
 
 pub struct Migrator;
 
@@ -21,7 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000204_assessments::Migration),
             Box::new(m20261125_000205_confirmations::Migration),
             Box::new(m20261125_000206_vouched::Migration),
-            Box::new(m20261129_000207_unvouched::Migration),
+            Box::new(caseward_store::migrations::Unvouched),
         ]);
         all
     }

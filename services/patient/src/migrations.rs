@@ -4,7 +4,6 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 mod m20261123_000101_patient;
 mod m20261125_000102_accountability;
 mod m20261125_000103_vouched;
-mod m20261129_000104_unvouched;
 
 pub struct Migrator;
 
@@ -15,7 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000101_patient::Migration) as Box<dyn MigrationTrait>,
             Box::new(m20261125_000102_accountability::Migration),
             Box::new(m20261125_000103_vouched::Migration),
-            Box::new(m20261129_000104_unvouched::Migration),
+            Box::new(caseward_store::migrations::Unvouched),
         ]);
         all
     }

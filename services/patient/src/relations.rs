@@ -7,7 +7,6 @@ use uuid::Uuid;
 use crate::patient::PatientId;
 
 /// What a resource says about who may see its patient. It says each basis of one subject at a time.
-#[derive(Debug)]
 pub struct Grant<'a> {
     pub patient: PatientId,
     pub subject: &'a str,
@@ -20,6 +19,7 @@ pub struct Grant<'a> {
     pub revision: i64,
     pub period: Period,
 }
+caseward_core::confidential!(Grant<'_>);
 
 /// Lets a subject see a patient for a time.
 pub async fn grant(tx: &Tx, grant: Grant<'_>) -> Result<()> {

@@ -26,15 +26,15 @@ use std::fmt;
 /// ```
 pub trait Confidential: fmt::Debug {}
 
-/// Makes types [`Confidential`]. They do not derive `Debug`.
+/// Makes a type [`Confidential`]. It does not derive `Debug`.
 #[macro_export]
 macro_rules! confidential {
-    ($($type:ident),+) => {$(
+    ($type:ty) => {
         impl $crate::Confidential for $type {}
         impl ::std::fmt::Debug for $type {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.debug_struct(stringify!($type)).finish_non_exhaustive()
             }
         }
-    )+};
+    };
 }

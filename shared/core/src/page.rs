@@ -19,6 +19,9 @@ const WEIGHT: usize = 3 << 20;
 /// What a number, a moment or the name and length of a field take in a message, at most.
 const FIELD: usize = 16;
 
+/// What an id takes: a step of a resource name, whose other steps are ids of the row, too.
+const STEP: usize = 64;
+
 /// One page of a list, and where it begins.
 ///
 /// A token is a position and a seal over caller, query and position. It grants nothing: the list it
@@ -133,6 +136,7 @@ pub fn weight<M: ModelTrait>(row: &M) -> usize {
             Value::String(Some(text)) => text.len() + FIELD,
             Value::Bytes(Some(bytes)) => bytes.len() + FIELD,
             Value::Json(Some(json)) => weight_of_json(&json),
+            Value::Uuid(Some(_)) => STEP,
             _ => FIELD,
         })
         .sum()

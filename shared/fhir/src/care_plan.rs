@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A plan, what it holds itself, and what it refers to by position in the catalog.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) patient: String,
     pub(crate) care_plan: CarePlan,
@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) own_problems: Vec<Problem>,
     pub(crate) own_members: Vec<Member>,
 }
+caseward_core::confidential!(Plan);
 
 /// The identifier of a part that has no identity of its own in FHIR.
 pub(crate) fn part(of: &[Identifier], what: &str) -> Vec<Identifier> {

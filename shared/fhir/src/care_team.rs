@@ -7,13 +7,13 @@ use caseward_api::{
 use crate::{care_plan::part, datatype, link::Links, node::Node};
 
 /// A team, and whose it is.
-#[derive(Debug)]
 pub(crate) struct Team {
     pub(crate) patient: String,
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) identifiers: Vec<Identifier>,
 }
+caseward_core::confidential!(Team);
 
 /// Reads a care team.
 pub(crate) fn read(at: &Node<'_>, links: &Links<'_>, identifiers: Vec<Identifier>) -> Option<Team> {

@@ -32,7 +32,7 @@ pub(crate) struct Care {
 }
 
 /// A case to load, and the resources that its parts were.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Draft {
     pub(crate) bundle: CaseBundle,
     /// Whose outcome the case is.
@@ -41,14 +41,16 @@ pub(crate) struct Draft {
     problems: Vec<usize>,
     goals: Vec<usize>,
 }
+caseward_core::confidential!(Draft);
 
 /// A case while its parts are gathered.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Gathered {
     goals: Vec<usize>,
     teams: Vec<usize>,
     problems: BTreeSet<usize>,
 }
+caseward_core::confidential!(Gathered);
 
 impl Care {
     /// The cases, and the problems that belong to none, both in the order of the input.

@@ -20,7 +20,6 @@ use crate::{
 };
 
 /// One resource of the input.
-#[derive(Debug)]
 pub(crate) struct Resource {
     /// Its type.
     pub(crate) resource_type: Arc<str>,
@@ -31,22 +30,25 @@ pub(crate) struct Resource {
     primary: Option<Key>,
     label: Label,
 }
+caseward_core::confidential!(Resource);
 
 /// Every resource of the input, and how to find it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Catalog {
     pub(crate) resources: Vec<Resource>,
     by_key: HashMap<Key, Vec<usize>>,
     in_file: HashMap<(Arc<str>, Key), Vec<usize>>,
     notes: Vec<Notes>,
 }
+caseward_core::confidential!(Catalog);
 
 /// What a person would tell two resources apart by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 struct Label {
     name: String,
     birth_date: String,
 }
+caseward_core::confidential!(Label);
 
 impl Label {
     fn of(json: &Value) -> Label {

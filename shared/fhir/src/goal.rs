@@ -10,12 +10,12 @@ use caseward_api::{
 use crate::{datatype, link::Links, node::Node};
 
 /// A goal, whose it is, and what it addresses by position in the catalog.
-#[derive(Debug)]
 pub(crate) struct OfPatient {
     pub(crate) patient: String,
     pub(crate) goal: Goal,
     pub(crate) problems: Vec<usize>,
 }
+caseward_core::confidential!(OfPatient);
 
 /// Reads a goal.
 pub(crate) fn read(

@@ -11,22 +11,24 @@ use serde_json::Value;
 use crate::moment;
 
 /// What is noted while one resource is read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Notes {
     /// What is wrong: any of it costs the resource.
     pub(crate) failures: RefCell<Vec<Note>>,
     /// What is odd, and was taken nevertheless.
     pub(crate) warnings: RefCell<Vec<Note>>,
 }
+caseward_core::confidential!(Notes);
 
 /// One thing about one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Note {
     /// The FHIR path.
     pub(crate) path: String,
     /// What about it.
     pub(crate) reason: String,
 }
+caseward_core::confidential!(Note);
 
 impl Notes {
     /// Whether nothing is wrong so far.

@@ -26,7 +26,7 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// One resource as it was read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     /// The file it stands in.
     pub file: Arc<str>,
@@ -41,9 +41,10 @@ pub struct Entry {
     /// The resource.
     pub json: Value,
 }
+caseward_core::confidential!(Entry);
 
 /// Everything that was read, and what could not be.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Reading {
     /// The resources of types that the import understands, in order.
     pub entries: Vec<Entry>,
@@ -54,6 +55,7 @@ pub struct Reading {
     /// Files that hold no FHIR by their names.
     pub skipped: Vec<String>,
 }
+caseward_core::confidential!(Reading);
 
 /// Whether a file found in a folder holds FHIR, by its name.
 fn is_fhir(path: &Path) -> bool {

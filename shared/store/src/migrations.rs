@@ -7,6 +7,9 @@ use sea_orm_migration::{
 mod m20261123_000001_store;
 mod m20261125_000002_audit;
 mod m20261125_000003_topics;
+mod m20261129_000004_unvouched;
+
+pub use m20261129_000004_unvouched::Migration as Unvouched;
 
 /// The migrations of this crate; a service's own follow them.
 pub fn all() -> Vec<Box<dyn MigrationTrait>> {
@@ -71,13 +74,6 @@ pub async fn vouch(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         db.execute_unprepared(step).await?;
     }
     manager.create_index(index("identifier", &["organization", "kind", "resource"])).await
-}
-
-/// Finds the identifiers that nobody vouches for, which are few, without reading those of all resources.
-pub async fn unvouched(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-    let index = "CREATE INDEX ix_identifier_unvouched ON identifier (organization, kind, system, value) \
-         WHERE NOT vouched";
-    manager.get_connection().execute_unprepared(index).await.map(drop)
 }
 
 /// A UUID that is the primary key.

@@ -21,13 +21,13 @@ pub(super) const LEEWAY: u64 = 30;
 const MAX_KEY_ID: usize = 256;
 
 /// A token whose signature is yet to be checked; nothing in it but the key's id may be used.
-#[derive(Debug)]
 pub(super) struct Unverified<'t> {
     header: Header,
     signed: &'t str,
     payload: &'t str,
     signature: &'t str,
 }
+caseward_core::confidential!(Unverified<'_>);
 
 /// serde refuses a repeated member by itself, also in `Claim`.
 #[derive(Debug, Deserialize)]
