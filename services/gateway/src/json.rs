@@ -70,7 +70,7 @@ impl Json {
     ) -> Result<Response, Refusal> {
         let (mut parts, body) = req.into_parts();
         // Whose token it is, the service judges; who shows none need not be told what is wrong with the body.
-        token::bearer(&parts.headers).map_err(|_| Status::from(Error::Unauthenticated))?;
+        token::bearer(&parts.headers).map_err(|refused| Status::from(Error::from(refused)))?;
         let given = timeout(&parts.headers)?;
         let message = self.request(route, captures, &parts, body);
         let Ok(message) = tokio::time::timeout(given.unwrap_or(self.timeout), message).await else {

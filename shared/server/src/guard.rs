@@ -94,11 +94,10 @@ impl Guard {
 
     /// Who calls, by a token that this service verified itself, and when the token ends.
     async fn caller(&self, headers: &HeaderMap) -> Result<(Caller, Instant), Error> {
-        let token = token::bearer(headers).map_err(|_| Error::Unauthenticated)?;
+        let token = token::bearer(headers)?;
         // A token's life is a matter of machines, so the simulated clock does not rule it.
         let now = Clock::System.now();
-        let claims =
-            self.shared.verifier.verify(token, now).await.map_err(|_| Error::Unauthenticated)?;
+        let claims = self.shared.verifier.verify(token, now).await?;
         let (permissions, reach, purpose) = self.shared.roles.grant(&claims.roles);
         let caller = Caller {
             organization: claims.organization,

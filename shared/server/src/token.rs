@@ -8,13 +8,12 @@ mod key;
 mod local;
 mod oidc;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use caseward_core::{Time, check};
+use caseward_core::{Error, Time, check};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
@@ -66,10 +65,13 @@ pub struct Claims {
 }
 caseward_core::confidential!(Claims);
 
-/// The one answer to every token that is not valid: what was wrong with it would help only a forger.
+/// Why a token is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    reason: &'static str,
+pub enum Refused {
+    /// It is not valid, for a reason that is for logs: what is wrong with it would help only a forger.
+    Invalid(&'static str),
+    /// The issuer's keys cannot be had, so nobody can tell; whoever shows it need not sign in again.
+    NoKeys,
 }
 
 /// Verifies tokens of one issuer; cheap to clone.
@@ -112,10 +114,8 @@ impl Verifier {
 
     /// The claims of `token`. `now` is the machine's time, never the simulated one.
     pub async fn verify(&self, token: &str, now: Time) -> Result<Arc<Claims>, Refused> {
-        self.judge(token, now).await.map_err(|reason| {
-            debug!(reason, "token refused");
-            Refused { reason }
-        })
+        let judged = self.judge(token, now).await;
+        judged.inspect_err(|refused| debug!(?refused, "token refused"))
     }
 
     /// A token of the local issuer, in the form every other one must have.
@@ -150,10 +150,10 @@ impl Verifier {
         })
     }
 
-    async fn judge(&self, token: &str, now: Time) -> Result<Arc<Claims>, &'static str> {
+    async fn judge(&self, token: &str, now: Time) -> Result<Arc<Claims>, Refused> {
         let Inner { rules, keys, verified } = &*self.0;
         if token.len() > jwt::MAX_BYTES {
-            return Err("too long");
+            return Err("too long".into());
         }
         let digest = Cache::digest(token);
         if let Some(set) = keys.known(now)
@@ -163,7 +163,7 @@ impl Verifier {
             return Ok(claims);
         }
         let unverified = Unverified::parse(token)?;
-        let set = keys.with(unverified.kid(), now).await.ok_or("no keys to verify with")?;
+        let set = keys.with(unverified.kid(), now).await.ok_or(Refused::NoKeys)?;
         let key = set.get(unverified.kid()).ok_or("unknown key")?;
         let claims = Arc::new(rules.check(unverified.verify(key)?, now)?);
         verified.put(digest, set.generation, claims.clone(), now);
@@ -189,24 +189,18 @@ impl Keys {
     }
 }
 
-impl Refused {
-    /// For logs and counters; never for the caller.
-    pub fn reason(&self) -> &'static str {
-        self.reason
+impl From<&'static str> for Refused {
+    fn from(reason: &'static str) -> Self {
+        Refused::Invalid(reason)
     }
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a valid bearer token is required")
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl From<Refused> for tonic::Status {
+impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        tonic::Status::unauthenticated(refused.to_string())
+        match refused {
+            Refused::Invalid(_) => Error::Unauthenticated,
+            Refused::NoKeys => Error::Unavailable("tokens cannot be judged for now; try again"),
+        }
     }
 }
 
@@ -221,14 +215,14 @@ pub(crate) fn left(claims: &Claims, now: Time) -> Duration {
 pub fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Refused { reason: "not exactly one authorization header" });
+        return Err(Refused::Invalid("not exactly one authorization header"));
     };
     value
         .to_str()
         .ok()
         .and_then(|value| value.strip_prefix("Bearer "))
         .filter(|token| is_compact(token))
-        .ok_or(Refused { reason: "not a bearer token" })
+        .ok_or(Refused::Invalid("not a bearer token"))
 }
 
 /// Whether it is written as a signed JWT is: three parts of base64url.

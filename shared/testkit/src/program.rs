@@ -2,14 +2,22 @@
 use std::{
     fmt,
     io::{self, BufRead, BufReader, PipeReader, Write},
+    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use tokio::sync::watch;
+
+/// The first of the ports that programs listen on, and how many these are.
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u32 = 20_000;
 
 /// The ticks of `/proc/…/stat` per second on every Linux there is.
 const TICKS: u32 = 100;
@@ -163,9 +171,18 @@ pub(crate) fn find(
     folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file() && fits(file))
 }
 
-/// A port that nothing listens on.
+/// A port that nothing listens on, another each time. It is none of those that a system gives to connections (from
+/// 32768 on Linux, from 49152 elsewhere): by the time a program listens, or listens again, one of them would have it.
 pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Test processes that run beside each other begin at different ones.
+    let first = std::process::id().wrapping_mul(97);
+    let free = (0..PORTS).find_map(|_| {
+        let nth = first.wrapping_add(GIVEN.fetch_add(1, Relaxed)) % PORTS;
+        let port = FIRST_PORT + nth as u16;
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    });
+    free.ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }
 
 /// Reads what to do from a pipe, and does it when the pipe closes: that is when this process ended, be it

@@ -5,12 +5,13 @@ mod provider;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use caseward_core::Time;
-use caseward_server::token::{Auth, Verifier, bearer};
+use caseward_core::{Error, Time};
+use caseward_server::token::{Auth, Refused, Verifier, bearer};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tonic::Code;
 use uuid::Uuid;
 
 use provider::{Key, Provider, encode};
@@ -171,7 +172,7 @@ async fn headers_and_shapes_that_must_be_refused() {
     let mut answers = Vec::new();
     for (form, token) in &forms {
         let refused = verifier.verify(token, at(NOW)).await.expect_err(form);
-        answers.push(refused.to_string());
+        answers.push(Error::from(refused).to_string());
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "the answer tells forms apart: {answers:?}");
@@ -239,7 +240,7 @@ async fn callers_that_come_together_cause_one_fetch() {
 }
 
 #[tokio::test]
-async fn keys_are_believed_for_an_hour_without_their_provider() {
+async fn keys_are_believed_for_an_hour_without_their_provider_then_nobody_can_tell() {
     let key = Key::ed25519("a");
     let provider = Provider::start([&key]).await;
     let verifier = provider.verifier();
@@ -256,9 +257,14 @@ async fn keys_are_believed_for_an_hour_without_their_provider() {
     let (token, now) = later(3_599);
     verifier.verify(&token, now).await.expect("the keys are not an hour old");
     let (_, now) = later(3_600);
-    assert!(verifier.verify(&token, now).await.is_err(), "cached token, keys an hour old");
+    let judged = verifier.verify(&token, now).await;
+    assert_eq!(judged.unwrap_err(), Refused::NoKeys, "cached token, keys an hour old");
     let (token, now) = later(3_700);
-    assert!(verifier.verify(&token, now).await.is_err(), "new token, keys an hour old");
+    let refused = verifier.verify(&token, now).await.unwrap_err();
+    assert_eq!(refused, Refused::NoKeys, "new token, keys an hour old");
+    // Whoever were told UNAUTHENTICATED would throw a good token away.
+    assert_eq!(Error::from(refused).code(), Code::Unavailable);
+    assert_eq!(Error::from(Refused::from("wrong signature")).code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
