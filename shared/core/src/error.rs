@@ -67,6 +67,9 @@ pub enum Error {
     /// UNAVAILABLE: nothing was done; try again.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// UNAVAILABLE: it gave way to another change, and nothing was done. A store runs its work again before it says so.
+    #[error("another change was in the way; try again")]
+    Crossed,
     /// UNAVAILABLE: whether it was done is not known; the same `request_id` finds out.
     #[error("whether the change was made is not known; send it again with the same request_id")]
     Unsure,
@@ -117,7 +120,7 @@ impl Error {
             Error::Denied => Code::PermissionDenied,
             Error::Unauthenticated => Code::Unauthenticated,
             Error::Exhausted(_) => Code::ResourceExhausted,
-            Error::Unavailable(_) | Error::Unsure => Code::Unavailable,
+            Error::Unavailable(_) | Error::Crossed | Error::Unsure => Code::Unavailable,
             Error::Deadline => Code::DeadlineExceeded,
             Error::Internal(_) => Code::Internal,
             Error::Peer(status) => status.code(),
@@ -140,7 +143,7 @@ impl Error {
             Error::Denied => "PERMISSION_DENIED",
             Error::Unauthenticated => "UNAUTHENTICATED",
             Error::Exhausted(_) => "EXHAUSTED",
-            Error::Unavailable(_) => "UNAVAILABLE",
+            Error::Unavailable(_) | Error::Crossed => "UNAVAILABLE",
             Error::Unsure => "OUTCOME_UNKNOWN",
             Error::Deadline => "DEADLINE_EXCEEDED",
             Error::Internal(_) => "INTERNAL",
@@ -186,7 +189,7 @@ impl Error {
                     metadata.insert("more".to_owned(), more.to_string());
                 }
             }
-            Error::Unavailable(_) | Error::Unsure => {
+            Error::Unavailable(_) | Error::Crossed | Error::Unsure => {
                 details.set_retry_info(Some(Duration::from_secs(1)));
             }
             _ => {}
@@ -262,15 +265,14 @@ fn driver(cause: &str) -> Error {
     if cause.contains("disk is full") || cause.contains("No space left") {
         return Error::Exhausted("no room left on the disk");
     }
-    let passing = [
-        "database is locked",
-        "deadlock detected",
-        "could not serialize",
+    let crossed =
+        ["database is locked", "deadlock detected", "could not serialize", "lock timeout"];
+    if crossed.iter().any(|text| cause.contains(text)) {
+        return Error::Crossed;
+    }
+    let silent = [
         "terminating connection",
-        "lock timeout",
         "statement timeout",
-    ];
-    let broken = [
         "closed",
         "reset",
         "refused",
@@ -280,7 +282,7 @@ fn driver(cause: &str) -> Error {
         "shutting down",
         "expected to read",
     ];
-    if passing.iter().chain(&broken).any(|text| cause.contains(text)) {
+    if silent.iter().any(|text| cause.contains(text)) {
         return Error::Unavailable("the database does not answer; try again");
     }
     // The SQLSTATE or the first words name the fault; what follows a colon or a quote can be data.

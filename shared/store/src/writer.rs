@@ -21,6 +21,9 @@ use crate::{
     transition,
 };
 
+/// How often work that gave way to another's is run again.
+const AGAIN: u32 = 3;
+
 /// A unit of work that waits for its transaction. It may be run again, so it owns what it needs.
 pub(crate) trait Job: Send {
     /// Runs the work, keeps the answer, gives the rows that commit beside it.
@@ -91,7 +94,19 @@ impl Writer {
         }
     }
 
+    /// Runs it in a transaction of its own, and again where that gave way to another's: two that wait for each other
+    /// are not told so before one is undone.
     async fn alone(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
+        for _ in 0..AGAIN {
+            match self.once(job).await {
+                Err(Error::Crossed) if !job.is_late() => {}
+                outcome => return outcome,
+            }
+        }
+        self.once(job).await
+    }
+
+    async fn once(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
         let refused = match self.attempt(std::slice::from_mut(job)).await {
             Ok(()) => return Ok(()),
             Err(Failure::Unknown) => return Err(Error::Unsure),

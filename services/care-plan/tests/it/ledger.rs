@@ -46,10 +46,10 @@ async fn moves_on(world: &World, case: &pb::Case, dice: &mut Dice) {
         racing.spawn(async move { receiver.cases.accept_handoff(request).await.map(|_| ()) });
     }
     for outcome in racing.join_all().await {
-        let code = outcome.map_or_else(|refused| refused.code(), |()| Code::Ok);
+        let code = outcome.as_ref().map_or_else(|refused| refused.code(), |()| Code::Ok);
         // NOT_FOUND: the receiver's invitation ended when the reassignment overtook it.
         let known = [Code::Ok, Code::Aborted, Code::FailedPrecondition, Code::NotFound];
-        assert!(known.contains(&code), "{code:?}");
+        assert!(known.contains(&code), "{outcome:?}");
     }
 }
 

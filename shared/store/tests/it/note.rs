@@ -122,6 +122,13 @@ pub(crate) async fn rename(tx: Tx, id: Id<Note>, title: String, etag: String) ->
     update::<Entity>(&tx, row).await
 }
 
+/// Makes its title longer by one, whatever it is.
+pub(crate) async fn append(tx: Tx, id: Id<Note>) -> Result<Model> {
+    let mut row = get(&tx, Entity::of(&tx.ctx).filter(Column::Id.eq(id)), id).await?;
+    row.title.push('+');
+    update::<Entity>(&tx, row).await
+}
+
 /// Sends `request` in the name of ana, to be done by `work`.
 pub(crate) async fn send<F, Fut>(store: &Store, request: Write, work: F) -> Result<Answer>
 where

@@ -4,14 +4,15 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::SeqCst},
 };
 
-use caseward_store::etag;
-use tokio::sync::Notify;
+use caseward_core::Id;
+use caseward_store::{Tx, etag};
+use tokio::sync::{Barrier, Notify};
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
     aside, call, each,
-    note::{self, fresh, once, send, write},
+    note::{self, Note, fresh, once, send, titles, write},
     number, open,
 };
 
@@ -97,6 +98,43 @@ async fn of_many_who_change_one_revision_one_wins() {
             row = won.remove(0);
         }
         assert_eq!(row.revision, 11);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_changes_that_wait_for_each_other_are_both_made() {
+    each(async |database, store| {
+        // The one writer of SQLite waits for nobody.
+        if database.is_sqlite() {
+            return;
+        }
+        let other = open(&database).await;
+        let one = write(&store, &call("ana"), &once("one")).await.unwrap();
+        let two = write(&store, &call("ana"), &once("two")).await.unwrap();
+        let (runs, met) = (Arc::new(AtomicU32::new(0)), Arc::new(Barrier::new(2)));
+        let change = |order: [Id<Note>; 2]| {
+            let (runs, met) = (runs.clone(), met.clone());
+            move |tx: Tx| {
+                let (runs, met) = (runs.clone(), met.clone());
+                async move {
+                    note::append(tx.clone(), order[0]).await?;
+                    // Each has what the other wants next. Whoever is run again meets nobody.
+                    if runs.fetch_add(1, SeqCst) < 2 {
+                        met.wait().await;
+                    }
+                    note::append(tx, order[1]).await
+                }
+            }
+        };
+        let (here, there) = tokio::join!(
+            send(&store, fresh("here"), change([one.id(), two.id()])),
+            send(&other, fresh("there"), change([two.id(), one.id()])),
+        );
+        here.unwrap();
+        there.unwrap();
+        assert_eq!(titles(&store, &call("ana")).await, ["one++", "two++"]);
+        assert_eq!(runs.load(SeqCst), 3, "one gave way and was run again");
     })
     .await;
 }
