@@ -20,6 +20,7 @@ pub(super) struct Kept(Arc<Mutex<State>>);
 #[derive(Debug)]
 pub(super) struct Attempt {
     state: Arc<Mutex<State>>,
+    nth: usize,
     /// How many of the pieces this attempt has sent.
     sent: usize,
 }
@@ -29,18 +30,27 @@ struct State {
     body: Body,
     pieces: Vec<Bytes>,
     size: usize,
+    /// How many attempts were made. Only the last may read on: what sends for an earlier one ends a moment after its
+    /// connection, and by asking for more would be woken in the place of the one that waits.
+    attempts: usize,
     /// Whether the pieces are all there was so far.
     whole: bool,
 }
 
 impl Kept {
     pub(super) fn new(body: Body) -> Self {
-        Kept(Arc::new(Mutex::new(State { body, pieces: Vec::new(), size: 0, whole: true })))
+        let (pieces, size, attempts, whole) = (Vec::new(), 0, 0, true);
+        Kept(Arc::new(Mutex::new(State { body, pieces, size, attempts, whole })))
     }
 
     /// The body from its beginning; nothing where it is no longer known.
     pub(super) fn attempt(&self) -> Option<Attempt> {
-        self.state().whole.then(|| Attempt { state: self.0.clone(), sent: 0 })
+        let mut state = self.state();
+        if !state.whole {
+            return None;
+        }
+        state.attempts += 1;
+        Some(Attempt { state: self.0.clone(), nth: state.attempts, sent: 0 })
     }
 
     /// The first message of the body, if all of it was kept.
@@ -79,6 +89,9 @@ impl HttpBody for Attempt {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let mut state = lock(&this.state);
+        if this.nth < state.attempts {
+            return Poll::Ready(Some(Err(Status::cancelled("another attempt is made"))));
+        }
         if state.whole
             && let Some(piece) = state.pieces.get(this.sent)
         {
@@ -136,10 +149,13 @@ pub(super) fn has_text(mut message: &[u8], field: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     use caseward_api::patient::v1::{CreatePatientRequest, Patient};
-    use http_body_util::BodyExt;
+    use futures_util::FutureExt;
+    use http_body_util::{BodyExt, StreamBody};
     use prost::Message;
 
     async fn all(attempt: Attempt) -> Vec<u8> {
@@ -151,7 +167,7 @@ mod tests {
             .iter()
             .map(|piece| Ok::<_, Status>(Frame::data(Bytes::from_static(piece))))
             .collect();
-        Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(pieces)))
+        Body::new(StreamBody::new(futures_util::stream::iter(pieces)))
     }
 
     #[tokio::test]
@@ -164,6 +180,24 @@ mod tests {
         assert_eq!(all(kept.attempt().unwrap()).await, b"one two three");
         kept.forget();
         assert!(kept.attempt().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_was_given_up_takes_nothing_from_the_next() {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Result<_, Status>>();
+        let frames = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        let kept = Kept::new(Body::new(StreamBody::new(frames)));
+        let mut first = kept.attempt().unwrap();
+        assert!(first.frame().now_or_never().is_none());
+        let second = tokio::spawn(all(kept.attempt().unwrap()));
+        tokio::task::yield_now().await;
+        // Its connection is gone, which it is told a moment later.
+        let last = first.frame().now_or_never();
+        sender.send(Ok(Frame::data(Bytes::from_static(b"late")))).unwrap();
+        drop(sender);
+        let sent = tokio::time::timeout(Duration::from_secs(1), second).await;
+        assert_eq!(sent.expect("the next attempt is woken").unwrap(), b"late");
+        assert!(last.is_some_and(|frame| frame.unwrap().is_err()), "the first goes on");
     }
 
     #[tokio::test]
