@@ -12,7 +12,13 @@ use std::{
 
 use http::Uri;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http2::{Builder, SendRequest},
+    },
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use rustls::pki_types::ServerName;
@@ -64,7 +70,7 @@ pub(super) struct Name {
 pub(super) struct Place {
     pub(super) name: Arc<Name>,
     pub(super) address: SocketAddr,
-    lines: Mutex<Vec<Line>>,
+    lines: Lines,
     connecting: tokio::sync::Mutex<()>,
     calls: Arc<AtomicUsize>,
     silent: AtomicU32,
@@ -81,11 +87,20 @@ struct Health {
 }
 
 /// One connection.
+///
+/// What is handed to one in the moment in which it ends can stay in the queue between, and is given back only when
+/// nobody can hand it anything more. So no call keeps its line, and a connection that ends takes itself off the list.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    pub(super) send: SendRequest<Attempt>,
+    send: SendRequest<Attempt>,
     calls: Arc<AtomicUsize>,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Vec<Line>>>);
+
+/// What becomes of a request.
+type Sent = Result<http::Response<Incoming>, TrySendError<http::Request<Attempt>>>;
 
 /// Whether a place is to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +117,7 @@ impl Place {
         Place {
             name,
             address,
-            lines: Mutex::default(),
+            lines: Lines::default(),
             connecting: tokio::sync::Mutex::default(),
             calls: Arc::default(),
             silent: AtomicU32::new(0),
@@ -134,7 +149,7 @@ impl Place {
         if let Some(line) = crowded {
             // Somebody is about to relieve it, or it must do.
             let Ok(_turn) = self.connecting.try_lock() else { return Some(line) };
-            return if self.lines().len() < MOST { self.connect().await } else { Some(line) };
+            return if self.lines.all().len() < MOST { self.connect().await } else { Some(line) };
         }
         let _turn = self.connecting.lock().await;
         if let Some(line) = self.open() {
@@ -148,7 +163,7 @@ impl Place {
     }
 
     fn open(&self) -> Option<Line> {
-        let mut lines = self.lines();
+        let mut lines = self.lines.all();
         lines.retain(|line| !line.send.is_closed());
         lines.iter().min_by_key(|line| line.calls.load(Relaxed)).cloned()
     }
@@ -156,7 +171,7 @@ impl Place {
     async fn connect(&self) -> Option<Line> {
         let failed = match timeout(CONNECT, self.dial()).await {
             Ok(Ok(line)) => {
-                self.lines().push(line.clone());
+                self.lines.all().push(line.clone());
                 return Some(line);
             }
             Ok(Err(error)) => {
@@ -175,20 +190,48 @@ impl Place {
         // Nagle's algorithm costs a small call 40 ms; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
         let send = match &self.name.tls {
-            None => handshake(stream).await?,
+            None => self.handshake(stream).await?,
             Some((connector, name)) => {
-                handshake(connector.current().connect(name.clone(), stream).await?).await?
+                let tls = connector.current().connect(name.clone(), stream).await?;
+                self.handshake(tls).await?
             }
         };
         Ok(Line { send, calls: Arc::default() })
     }
 
-    /// A call that goes over `line`.
-    pub(super) fn begin(self: &Arc<Self>, line: &Line) -> Call {
+    async fn handshake<I>(&self, io: I) -> hyper::Result<SendRequest<Attempt>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (send, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_ANSWER)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(Coalesce::new(io)))
+            .await?;
+        let lines = self.lines.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(error = %error, "a connection to a peer ended");
+            }
+            lines.all().retain(|line| !line.send.is_closed());
+        });
+        Ok(send)
+    }
+
+    /// Sends `request` over `line`.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        line: Line,
+        request: http::Request<Attempt>,
+    ) -> (Call, impl Future<Output = Sent>) {
+        let Line { mut send, calls } = line;
         self.calls.fetch_add(1, Relaxed);
-        line.calls.fetch_add(1, Relaxed);
-        let (line, began) = (line.calls.clone(), Instant::now());
-        Call { place: self.clone(), line, began, answered: false }
+        calls.fetch_add(1, Relaxed);
+        let call =
+            Call { place: self.clone(), line: calls, began: Instant::now(), answered: false };
+        (call, send.try_send_request(request))
     }
 
     /// It broke a connection, or refused one.
@@ -226,29 +269,12 @@ impl Place {
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-async fn handshake<I>(io: I) -> hyper::Result<SendRequest<Attempt>>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (send, connection) = Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .keep_alive_while_idle(true)
-        .handshake(TokioIo::new(Coalesce::new(io)))
-        .await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            debug!(error = %error, "a connection to a peer ended");
-        }
-    });
-    Ok(send)
+impl Lines {
+    fn all(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One call, from its sending to the end of its answer.

@@ -21,7 +21,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tracing::debug;
 
 use super::{
-    place::{Call, Line, Name, Place, Standing},
+    place::{Line, Name, Place, Standing},
     replay::{self, Kept},
     unavailable,
 };
@@ -192,7 +192,7 @@ impl Remote {
 /// One attempt; nothing where the body cannot be sent again.
 async fn send(
     place: &Arc<Place>,
-    mut line: Line,
+    line: Line,
     parts: &Parts,
     kept: &Kept,
 ) -> Option<Result<Response<Body>, Failure>> {
@@ -201,8 +201,8 @@ async fn send(
     *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = parts.headers.clone();
     *request.uri_mut() = place.name.at(&parts.uri);
-    let call: Call = place.begin(&line);
-    match line.send.try_send_request(request).await {
+    let (call, sent) = place.send(line, request);
+    match sent.await {
         Ok(response) => {
             kept.forget();
             Some(Ok(response.map(|body| Body::new(call.answer(body)))))
