@@ -49,8 +49,8 @@ const MOST: usize = 16;
 const SILENCE: u32 = 7;
 
 /// How long a peer has for its answer before it counts that nobody waited for it: whoever hangs up at once, again and
-/// again, says nothing of the peer.
-const FAIR: Duration = Duration::from_millis(100);
+/// again, says nothing of the peer, also where so many do that their leaving is noticed late.
+const FAIR: Duration = Duration::from_secs(1);
 
 /// What the first failure costs; doubled by each that follows, up to the last.
 const REST: Duration = Duration::from_millis(50);
