@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    runtime::Handle,
     time::{Instant, timeout},
 };
 use tracing::{debug, warn};
@@ -48,8 +49,7 @@ const MOST: usize = 16;
 /// Calls in a row that nobody answered, after which others go elsewhere.
 const SILENCE: u32 = 7;
 
-/// How long a peer has for its answer before it counts that nobody waited for it: whoever hangs up at once, again and
-/// again, says nothing of the peer, also where so many do that their leaving is noticed late.
+/// How long a peer has for its answer before it counts that it gave none.
 const FAIR: Duration = Duration::from_secs(1);
 
 /// What the first failure costs; doubled by each that follows, up to the last.
@@ -99,8 +99,8 @@ pub(super) struct Line {
 #[derive(Clone, Debug, Default)]
 struct Lines(Arc<Mutex<Vec<Line>>>);
 
-/// What becomes of a request.
-type Sent = Result<http::Response<Incoming>, TrySendError<http::Request<Attempt>>>;
+/// What became of a request.
+pub(super) type Sent = Result<http::Response<Incoming>, TrySendError<http::Request<Attempt>>>;
 
 /// Whether a place is to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -221,17 +221,13 @@ impl Place {
     }
 
     /// Sends `request` over `line`.
-    pub(super) fn send(
-        self: &Arc<Self>,
-        line: Line,
-        request: http::Request<Attempt>,
-    ) -> (Call, impl Future<Output = Sent>) {
+    pub(super) fn send(self: &Arc<Self>, line: Line, request: http::Request<Attempt>) -> Pending {
         let Line { mut send, calls } = line;
         self.calls.fetch_add(1, Relaxed);
         calls.fetch_add(1, Relaxed);
-        let call =
-            Call { place: self.clone(), line: calls, began: Instant::now(), answered: false };
-        (call, send.try_send_request(request))
+        let (place, began) = (self.clone(), Instant::now());
+        let call = Call { place, line: calls, began, answered: false };
+        Pending(Some((call, Box::pin(send.try_send_request(request)))))
     }
 
     /// It broke a connection, or refused one.
@@ -277,6 +273,43 @@ impl Lines {
     }
 }
 
+/// A call that was sent and that its peer has not answered.
+///
+/// Whoever leaves before it was [`FAIR`] leaves it behind until then. To take calls back that a peer has not yet looked
+/// at is how some attack, for which a peer ends the connection, and everybody's calls on it. And whether the peer
+/// answers says how it is, while that a caller hangs up does not.
+pub(super) struct Pending(Option<(Call, Sending)>);
+
+type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
+
+impl Future for Pending {
+    type Output = (Call, Sent);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((_, sent)) = &mut self.0 else { return Poll::Pending };
+        let sent = ready!(sent.as_mut().poll(cx));
+        self.0.take().map_or(Poll::Pending, |(call, _)| Poll::Ready((call, sent)))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some((call, sent)) = self.0.take() else { return };
+        let left = FAIR.saturating_sub(call.began.elapsed());
+        let Ok(runtime) = Handle::try_current() else { return };
+        if left.is_zero() {
+            return;
+        }
+        runtime.spawn(async move {
+            match timeout(left, sent).await {
+                Ok(Ok(response)) => drop(call.answer(response.into_body())),
+                Ok(Err(_)) => call.broke(),
+                Err(_late) => {}
+            }
+        });
+    }
+}
+
 /// One call, from its sending to the end of its answer.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -305,7 +338,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.place.calls.fetch_sub(1, Relaxed);
         self.line.fetch_sub(1, Relaxed);
-        // Whoever waited has left.
+        // Whoever waited has left; where it was not fair yet, so has the runtime.
         if !self.answered && self.began.elapsed() >= FAIR {
             self.place.unanswered();
         }

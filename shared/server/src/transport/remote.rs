@@ -201,8 +201,8 @@ async fn send(
     *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = parts.headers.clone();
     *request.uri_mut() = place.name.at(&parts.uri);
-    let (call, sent) = place.send(line, request);
-    match sent.await {
+    let (call, sent) = place.send(line, request).await;
+    match sent {
         Ok(response) => {
             kept.forget();
             Some(Ok(response.map(|body| Body::new(call.answer(body)))))

@@ -18,7 +18,7 @@ use prost::Message;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -252,6 +252,27 @@ async fn callers_who_hang_up_at_once_take_the_service_from_nobody() {
         assert_eq!(call(&transport, READ, &message).now_or_never(), None);
     }
     assert_eq!(call(&transport, READ, &message).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn callers_who_hang_up_together_break_nobodys_connection() {
+    let replica = Replica::start().await;
+    let transport = plain(&[replica.address]);
+    assert_eq!(call(&transport, READ, &get()).await, Code::Ok);
+    // How far their calls have come when they leave is different each time.
+    for steps in 0..12 {
+        let mut leaving = JoinSet::new();
+        for _ in 0..60 {
+            let transport = transport.clone();
+            leaving.spawn(async move { call(&transport, READ, &get()).await });
+        }
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+        leaving.abort_all();
+        // What may have been done is not sent a second time.
+        assert_eq!(call(&transport, CHANGE, &create("")).await, Code::Ok, "after {steps} steps");
+    }
 }
 
 #[tokio::test]
