@@ -5,7 +5,7 @@ use std::sync::{
 };
 
 use caseward_core::Id;
-use caseward_store::{Tx, etag};
+use caseward_store::{Store, Tx, etag};
 use tokio::sync::{Barrier, Notify};
 use tonic::Code;
 use uuid::Uuid;
@@ -113,24 +113,32 @@ async fn two_changes_that_wait_for_each_other_are_both_made() {
         let one = write(&store, &call("ana"), &once("one")).await.unwrap();
         let two = write(&store, &call("ana"), &once("two")).await.unwrap();
         let (runs, met) = (Arc::new(AtomicU32::new(0)), Arc::new(Barrier::new(2)));
+        let done = Arc::new(Notify::new());
         let change = |order: [Id<Note>; 2]| {
-            let (runs, met) = (runs.clone(), met.clone());
+            let (runs, met, done) = (runs.clone(), met.clone(), done.clone());
             move |tx: Tx| {
-                let (runs, met) = (runs.clone(), met.clone());
+                let (runs, met, done) = (runs.clone(), met.clone(), done.clone());
                 async move {
+                    let again = runs.fetch_add(1, SeqCst) >= 2;
+                    if again {
+                        done.notified().await;
+                    }
                     note::append(tx.clone(), order[0]).await?;
-                    // Each has what the other wants next. Whoever is run again meets nobody.
-                    if runs.fetch_add(1, SeqCst) < 2 {
+                    if !again {
+                        // Each has what the other wants next.
                         met.wait().await;
                     }
                     note::append(tx, order[1]).await
                 }
             }
         };
-        let (here, there) = tokio::join!(
-            send(&store, fresh("here"), change([one.id(), two.id()])),
-            send(&other, fresh("there"), change([two.id(), one.id()])),
-        );
+        let sent = async |store: &Store, order| {
+            let sent = send(store, fresh("append"), change(order)).await;
+            done.notify_one();
+            sent
+        };
+        let (here, there) =
+            tokio::join!(sent(&store, [one.id(), two.id()]), sent(&other, [two.id(), one.id()]));
         here.unwrap();
         there.unwrap();
         assert_eq!(titles(&store, &call("ana")).await, ["one++", "two++"]);
