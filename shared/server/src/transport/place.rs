@@ -49,7 +49,11 @@ const MOST: usize = 16;
 /// Calls in a row that nobody answered, after which others go elsewhere.
 const SILENCE: u32 = 7;
 
-/// How long a peer has for its answer before it counts that it gave none.
+/// How old a call is at least when it is taken back, so that its peer has seen it.
+const SEEN: Duration = Duration::from_millis(100);
+
+/// How long a peer has for its answer before it counts that nobody waited for it: whoever hangs up sooner, again and
+/// again, says nothing of the peer.
 const FAIR: Duration = Duration::from_secs(1);
 
 /// What the first failure costs; doubled by each that follows, up to the last.
@@ -275,9 +279,8 @@ impl Lines {
 
 /// A call that was sent and that its peer has not answered.
 ///
-/// Whoever leaves before it was [`FAIR`] leaves it behind until then. To take calls back that a peer has not yet looked
-/// at is how some attack, for which a peer ends the connection, and everybody's calls on it. And whether the peer
-/// answers says how it is, while that a caller hangs up does not.
+/// Whoever leaves before it is [`SEEN`] leaves it behind until then. To take calls back that a peer has not yet looked
+/// at is how some attack, for which a peer ends the connection, and everybody's calls on it.
 pub(super) struct Pending(Option<(Call, Sending)>);
 
 type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
@@ -295,7 +298,7 @@ impl Future for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let Some((call, sent)) = self.0.take() else { return };
-        let left = FAIR.saturating_sub(call.began.elapsed());
+        let left = SEEN.saturating_sub(call.began.elapsed());
         let Ok(runtime) = Handle::try_current() else { return };
         if left.is_zero() {
             return;
@@ -338,7 +341,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.place.calls.fetch_sub(1, Relaxed);
         self.line.fetch_sub(1, Relaxed);
-        // Whoever waited has left; where it was not fair yet, so has the runtime.
+        // Whoever waited has left.
         if !self.answered && self.began.elapsed() >= FAIR {
             self.place.unanswered();
         }
