@@ -7,7 +7,7 @@ use caseward_store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     case::{self, CaseId},
@@ -48,9 +48,10 @@ pub async fn case(
                 case::get(&scope, id).await?;
                 Ok((timeline::shown(&scope, &row, entries).await?, read, full))
             };
-            let (entries, read, full) = match read.await {
+            let read: Result<_> = read.await;
+            let (entries, read, full) = match read {
                 Ok(read) => read,
-                Err(Error::Unavailable(_)) => (vec![], last, false),
+                Err(error) if error.code() == Code::Unavailable => (vec![], last, false),
                 Err(error) => {
                     send.send(Err(error.into())).await.ok();
                     return;

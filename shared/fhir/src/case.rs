@@ -44,13 +44,12 @@ pub(crate) struct Draft {
 caseward_core::confidential!(Draft);
 
 /// A case while its parts are gathered.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Gathered {
     goals: Vec<usize>,
     teams: Vec<usize>,
     problems: BTreeSet<usize>,
 }
-caseward_core::confidential!(Gathered);
 
 impl Care {
     /// The cases, and the problems that belong to none, both in the order of the input.

@@ -46,16 +46,17 @@ impl Transport {
         ))
     }
 
-    /// A peer across the network at one address, without TLS.
+    /// A service across the network at one address, without TLS, for a client: a call ends when its caller leaves.
     pub fn remote(uri: Uri) -> Self {
-        Self::over(remote::Remote::new(&[uri], None))
+        Self::over(remote::Remote::new(&[uri], None, false))
     }
 
     /// A peer across the network: its replicas at `origins`, each `http://` or `https://`, whose names may stand for
     /// several. Connected when first called; a dead replica is noticed within 15 s and left alone for a while; a
-    /// call that lost its connection is made once more where that is safe.
+    /// call that lost its connection is made once more where that is safe. Calls of many share its connections, so one
+    /// whose caller leaves at once ends a moment later.
     pub fn replicas(origins: &[Uri], tls: Option<&Arc<Connector>>) -> anyhow::Result<Self> {
-        Ok(Self::over(Ok(remote::Remote::new(origins, tls)?)))
+        Ok(Self::over(Ok(remote::Remote::new(origins, tls, true)?)))
     }
 
     /// An address that no call can be made to answers that to every call.

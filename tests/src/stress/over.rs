@@ -83,8 +83,6 @@ pub async fn load(run: &Run) -> Trial {
             ));
         }
     }
-    // Calls that were left run on for a moment.
-    sleep(Duration::from_secs(1)).await;
     let began = Instant::now();
     let after = drive(&suite, &name, 1, None, Duration::from_millis(300)).await;
     trial.check(after.shed == 0 && after.served > 0, || {

@@ -49,7 +49,7 @@ const MOST: usize = 16;
 /// Calls in a row that nobody answered, after which others go elsewhere.
 const SILENCE: u32 = 7;
 
-/// How old a call is at least when it is taken back, so that its peer has seen it.
+/// How old a call is at least when it is taken back from connections that are shared, so that its peer has seen it.
 const SEEN: Duration = Duration::from_millis(100);
 
 /// How long a peer has for its answer before it counts that nobody waited for it: whoever hangs up sooner, again and
@@ -74,6 +74,8 @@ pub(super) struct Name {
 pub(super) struct Place {
     pub(super) name: Arc<Name>,
     pub(super) address: SocketAddr,
+    /// Whether callers who know nothing of each other share its connections.
+    shared: bool,
     lines: Lines,
     connecting: tokio::sync::Mutex<()>,
     calls: Arc<AtomicUsize>,
@@ -117,10 +119,11 @@ pub(super) enum Standing {
 }
 
 impl Place {
-    pub(super) fn new(name: Arc<Name>, address: SocketAddr) -> Self {
+    pub(super) fn new(name: Arc<Name>, address: SocketAddr, shared: bool) -> Self {
         Place {
             name,
             address,
+            shared,
             lines: Lines::default(),
             connecting: tokio::sync::Mutex::default(),
             calls: Arc::default(),
@@ -279,8 +282,9 @@ impl Lines {
 
 /// A call that was sent and that its peer has not answered.
 ///
-/// Whoever leaves before it is [`SEEN`] leaves it behind until then. To take calls back that a peer has not yet looked
-/// at is how some attack, for which a peer ends the connection, and everybody's calls on it.
+/// Where others share the connection, whoever leaves before it is [`SEEN`] leaves it behind until then. To take calls
+/// back that a peer has not yet looked at is how some attack, for which a peer ends the connection, and everybody's
+/// calls on it.
 pub(super) struct Pending(Option<(Call, Sending)>);
 
 type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
@@ -300,7 +304,7 @@ impl Drop for Pending {
         let Some((call, sent)) = self.0.take() else { return };
         let left = SEEN.saturating_sub(call.began.elapsed());
         let Ok(runtime) = Handle::try_current() else { return };
-        if left.is_zero() {
+        if !call.place.shared || left.is_zero() {
             return;
         }
         runtime.spawn(async move {

@@ -40,6 +40,7 @@ pub(super) struct Remote(Arc<Inner>);
 
 struct Inner {
     names: Vec<Arc<Name>>,
+    shared: bool,
     places: RwLock<Arc<[Arc<Place>]>>,
     looked: Mutex<Option<Instant>>,
     looking: tokio::sync::Mutex<()>,
@@ -55,11 +56,13 @@ struct Failure {
 }
 
 impl Remote {
-    /// The service at each of `origins`; a name with several addresses is as many places.
-    pub(super) fn new(origins: &[Uri], tls: Option<&Arc<Connector>>) -> Result<Self> {
+    /// The service at each of `origins`; a name with several addresses is as many places. Its connections are `shared`
+    /// where callers use them who know nothing of each other.
+    pub(super) fn new(origins: &[Uri], tls: Option<&Arc<Connector>>, shared: bool) -> Result<Self> {
         let names = origins.iter().map(|origin| name(origin, tls).map(Arc::new));
         let inner = Inner {
             names: names.collect::<Result<_>>()?,
+            shared,
             places: RwLock::new(Arc::from([])),
             looked: Mutex::new(None),
             looking: tokio::sync::Mutex::new(()),
@@ -178,9 +181,8 @@ impl Remote {
             for address in addresses {
                 let old = known.iter().find(|old| old.address == address);
                 if places.iter().all(|place| place.address != address) {
-                    places.push(
-                        old.cloned().unwrap_or_else(|| Arc::new(Place::new(name.clone(), address))),
-                    );
+                    let new = || Arc::new(Place::new(name.clone(), address, self.0.shared));
+                    places.push(old.cloned().unwrap_or_else(new));
                 }
             }
         }
