@@ -10,7 +10,7 @@ mod masks;
 mod oracle;
 mod pages;
 mod paths;
-mod revoked;
+pub(crate) mod revoked;
 mod roles;
 mod rows;
 mod sinks;

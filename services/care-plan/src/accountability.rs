@@ -88,26 +88,24 @@ async fn current(scope: &Scope, case: CaseId) -> Result<Option<Model>> {
     Ok(Entity::of(&scope.ctx).filter(Column::CurrentOf.eq(case)).one(&scope.db).await?)
 }
 
-/// Begins accountability of `person`, from `at`, in a case where nobody is accountable.
+/// Begins accountability of `person`, from `at`, in a case where nobody is accountable; answers when it did.
 pub async fn begin(
     tx: &Tx,
     case: &mut case::Model,
     person: &str,
     at: Time,
     cause: Cause,
-) -> Result<()> {
+) -> Result<Time> {
     let former = Entity::of(&tx.ctx)
         .filter(Column::CaseId.eq(case.id))
         .order_by_desc(Column::StartsAt)
         .order_by_desc(Column::Id)
         .one(&tx.db)
         .await?;
-    if former.as_ref().and_then(|former| former.ends_at).is_some_and(|ends| ends > at) {
-        return Err(Error::invalid(
-            "effective_time",
-            "is before somebody else's accountability ended",
-        ));
-    }
+    let ended = former.as_ref().and_then(|former| former.ends_at);
+    let at = case::following(ended, at).ok_or_else(|| {
+        Error::invalid("effective_time", "is before somebody else's accountability ended")
+    })?;
     let now = tx.ctx.now();
     let row = Model {
         id: AccountabilityId::generate(),
@@ -128,21 +126,18 @@ pub async fn begin(
     caseward_store::insert::<Entity>(tx, row).await?;
     case.accountable = Some(person.to_owned());
     member::ensure(tx, case, person, member::MANAGER).await?;
-    match former.filter(|former| former.person != person) {
-        Some(former) => task::pass_on(tx, case, &former.person, person, &cause.reason).await,
-        None => Ok(()),
+    if let Some(former) = former.filter(|former| former.person != person) {
+        task::pass_on(tx, case, &former.person, person, &cause.reason).await?;
     }
+    Ok(at)
 }
 
 /// Ends accountability at `at`, where the case no longer needs somebody.
 pub async fn end(tx: &Tx, case: &mut case::Model, at: Time) -> Result<()> {
     if let Some(mut row) = current(tx, case.id).await? {
-        if at < row.starts_at {
-            return Err(Error::invalid(
-                "effective_time",
-                "is before the present accountability began",
-            ));
-        }
+        let at = case::following(Some(row.starts_at), at).ok_or_else(|| {
+            Error::invalid("effective_time", "is before the present accountability began")
+        })?;
         row.ends_at = Some(at);
         row.current_of = None;
         let person = row.person.clone();
@@ -166,7 +161,7 @@ pub async fn shift(tx: &Tx, case: &mut case::Model, person: &str, cause: Cause) 
     let (handoff, emergency) = (cause.handoff.clone(), cause.emergency);
     let reason = cause.reason.clone();
     end(tx, case, now).await?;
-    begin(tx, case, person, now, cause).await?;
+    let since = begin(tx, case, person, now, cause).await?;
     let detail = timeline::Detail { reason, ..Default::default() };
     timeline::tell(tx, case, "ACCOUNTABILITY_MOVED", case.id.to_string(), detail).await?;
     let event = pb::AccountabilityMoved {
@@ -178,7 +173,7 @@ pub async fn shift(tx: &Tx, case: &mut case::Model, person: &str, cause: Cause) 
         to: person.to_owned(),
         handoff,
         emergency,
-        effective_time: Some(now.into()),
+        effective_time: Some(since.into()),
     };
     tx.emit(case.id, event.revision, &event);
     Ok(())

@@ -1,7 +1,7 @@
 //! Cases: one person in one programme, from identification to closure.
 use caseward_api::careplan::v1::{self as pb, case::State as Wire};
 use caseward_core::{
-    Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
+    Clock, Ctx, Error, Id, Kind, Machine, Name, Page, Result, Time, Violations, check,
     data::{self, Identifier, Json},
 };
 use caseward_store::{
@@ -361,6 +361,15 @@ pub async fn read(scope: &Scope, id: CaseId) -> Result<Model> {
 fn readable(scope: &Scope) -> Select<Entity> {
     let granted = relation::visible_in(&scope.ctx, Column::Patient, &[Topic::Plan]);
     Entity::of(&scope.ctx).filter(granted)
+}
+
+/// When something happened that came after `since`: at `at`, or at `since` where the two are no further apart than clocks
+/// are, and nothing where it cannot be.
+pub fn following(since: Option<Time>, at: Time) -> Option<Time> {
+    match since {
+        Some(since) if at < since => (since - at <= Clock::SKEW).then_some(since),
+        _ => Some(at),
+    }
 }
 
 /// The case, where something may still be done in it.

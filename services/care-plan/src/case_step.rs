@@ -74,10 +74,11 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
 
     match step {
         Step::Enrol => {
-            row.enrolled_at = Some(at);
+            row.enrolled_at = Some(begin(&tx, &mut row, &along, at).await?);
+        }
+        Step::ReturnToAssessing => {
             begin(&tx, &mut row, &along, at).await?;
         }
-        Step::ReturnToAssessing => begin(&tx, &mut row, &along, at).await?,
         Step::Waitlist => {
             row.waitlisted_from = Some(before);
             handoff::overtake(&tx, id, &along.reason).await?;
@@ -126,7 +127,8 @@ fn checked(
     if at > now {
         bad.add("effective_time", "is in the future");
     }
-    if since.is_some_and(|since| at < since) {
+    let following = case::following(since, at);
+    if following.is_none() {
         bad.add("effective_time", "is before the step that came before it");
     }
     let demanded = matches!(
@@ -188,7 +190,7 @@ fn checked(
         _ => {}
     }
     bad.finish()?;
-    Ok(at)
+    Ok(following.unwrap_or(at))
 }
 
 /// The rules that a step must meet beside its state.
@@ -248,7 +250,7 @@ async fn demands(tx: &Tx, row: &Model, step: Step, along: &Along) -> Result<()> 
     Ok(())
 }
 
-async fn begin(tx: &Tx, row: &mut Model, along: &Along, at: Time) -> Result<()> {
+async fn begin(tx: &Tx, row: &mut Model, along: &Along, at: Time) -> Result<Time> {
     let person =
         if along.accountable.is_empty() { tx.ctx.subject() } else { &along.accountable }.to_owned();
     accountability::begin(tx, row, &person, at, Cause::default()).await

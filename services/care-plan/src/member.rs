@@ -273,7 +273,7 @@ pub async fn end(
     if at > tx.ctx.now() {
         bad.add("end_time", "is in the future");
     }
-    if row.starts_at.is_some_and(|starts| at < starts) {
+    if case::following(row.starts_at, at).is_none() {
         bad.add("end_time", "is before the membership began");
     }
     let reason = bad.take("reason", check::text(&reason, 0..=1000)).unwrap_or_default();
@@ -288,7 +288,7 @@ async fn finish(
     at: Time,
     reason: String,
 ) -> Result<Model> {
-    row.ends_at = Some(at);
+    row.ends_at = Some(row.starts_at.map_or(at, |starts| Ord::max(starts, at)));
     row.end_reason = reason;
     let row = caseward_store::update::<Entity>(tx, row).await?;
     relate(tx, case, &row).await?;
@@ -325,7 +325,7 @@ async fn relate(tx: &Tx, case: &case::Model, row: &Model) -> Result<()> {
         topics: 0,
     };
     let event = told(&relation, patient, member);
-    relation::put(tx, relation).await?;
+    relation::put(tx, relation, tx.ctx.now()).await?;
     tx.emit(row.name(), revision, &event);
     Ok(())
 }

@@ -42,5 +42,5 @@ pub async fn share(tx: &Tx, grant: Grant<'_>, topics: i32) -> Result<()> {
     };
     let event = told(&row, patient.to_string(), name);
     tx.emit(format!("{patient}/relations/{}", row.source), revision, &event);
-    relation::put(tx, row).await
+    relation::put(tx, row, tx.ctx.now()).await
 }

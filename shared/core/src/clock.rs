@@ -16,6 +16,9 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// By how much the machines of one deployment may tell another time.
+    pub const SKEW: Duration = Duration::seconds(30);
+
     /// A clock that stands still at `start`.
     pub fn simulated(start: Time) -> Self {
         Clock::Simulated(Arc::new(watch::Sender::new(start)))

@@ -11,7 +11,7 @@ use caseward_api::{
     },
     types::v1 as types,
 };
-use caseward_core::{Ctx, Error, Reach, Record, Result, check, data::Period};
+use caseward_core::{Ctx, Error, Reach, Record, Result, Time, check, data::Period};
 use caseward_events::Consumer;
 use caseward_store::{
     Basis, Store, Tx,
@@ -116,7 +116,8 @@ impl Relations {
             let said = said.clone();
             async move {
                 for said in said {
-                    keep(&tx, said).await?;
+                    // It holds as this is asked.
+                    keep(&tx, said, tx.ctx.now()).await?;
                 }
                 Ok(())
             }
@@ -131,14 +132,14 @@ impl Relations {
 pub fn consumer(name: &'static str, service: &'static str) -> Consumer {
     Consumer::new(name, service, [RelationChanged::full_name()], |event, tx| async move {
         match event.decode::<RelationChanged>()? {
-            Some(said) => keep(&tx, said).await,
+            Some(said) => keep(&tx, said, event.occurred_at).await,
             None => Ok(()),
         }
     })
 }
 
-/// Keeps what a service said, unless something newer is known of the same relation.
-pub async fn keep(tx: &Tx, said: RelationChanged) -> Result<()> {
+/// Keeps what a service said at `at`, unless something newer is known of the same relation.
+pub async fn keep(tx: &Tx, said: RelationChanged, at: Time) -> Result<()> {
     let basis = basis(said.basis).ok_or_else(unreadable)?;
     let source = id(&said.source).ok_or_else(unreadable)?;
     // A relation may have ended in the instant in which it began.
@@ -157,7 +158,7 @@ pub async fn keep(tx: &Tx, said: RelationChanged) -> Result<()> {
         // A topic of a later version is not known here, so nothing is shown because of it.
         topics: relation::set(said.topics.into_iter().filter_map(|n| Topic::try_from(n).ok())),
     };
-    relation::put(tx, row).await
+    relation::put(tx, row, at).await
 }
 
 /// What a service says of a relation that `source`, a resource name, grants.

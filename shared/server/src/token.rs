@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use caseward_core::{Error, Time, check};
+use caseward_core::{Clock, Error, Time, check};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
@@ -206,7 +206,7 @@ impl From<Refused> for Error {
 
 /// For how long `claims` are believed from `now` on.
 pub(crate) fn left(claims: &Claims, now: Time) -> Duration {
-    let until = claims.expires + time::Duration::seconds(jwt::LEEWAY as i64);
+    let until = claims.expires + Clock::SKEW;
     Duration::from_micros(until.micros().saturating_sub(now.micros()).max(0) as u64)
 }
 

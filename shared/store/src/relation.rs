@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 
 pub use caseward_api::access::v1::relation_changed::Topic;
-use caseward_core::{Ctx, Reach, Result, Time};
+use caseward_core::{Clock, Ctx, Reach, Result, Time};
 use sea_orm::{
     Condition, QuerySelect,
     entity::prelude::*,
@@ -167,8 +167,15 @@ pub fn key(resource: Uuid, basis: Basis) -> Uuid {
     Uuid::from_u128(resource.as_u128() ^ basis)
 }
 
-/// Records what a source says now; what it said at an earlier revision is replaced, a later one stands.
-pub async fn put(tx: &Tx, row: Model) -> Result<()> {
+/// Records what a source said at `at`; what it said at an earlier revision is replaced, a later one stands.
+///
+/// What had begun or ended by then has done so for everybody, also for a process whose clock is behind: it is kept as
+/// so much older as clocks may differ.
+pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
+    let past =
+        |moment: Time| if moment <= at { Ord::min(moment, at - Clock::SKEW) } else { moment };
+    row.starts_at = past(row.starts_at);
+    row.ends_at = row.ends_at.map(past);
     let conflict = OnConflict::column(Column::Source)
         .update_columns([
             Column::Subject,

@@ -278,7 +278,8 @@ impl Suite {
 }
 
 impl Plan {
-    /// Sets a setting of every process by its variable, such as `CASEWARD__OTLP__ENDPOINT`.
+    /// Sets a setting of every process by its variable, such as `CASEWARD__OTLP__ENDPOINT`; `{member}` in it becomes the
+    /// name of the process and of its log, such as `care_plan-1`.
     pub fn with(mut self, variable: &str, value: impl Into<String>) -> Plan {
         self.settings.push((variable.to_owned(), value.into()));
         self

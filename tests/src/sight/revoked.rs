@@ -8,6 +8,7 @@ use std::{
 };
 
 use caseward_testkit::{Suite, suites};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::Code;
@@ -20,7 +21,7 @@ use super::{
 use crate::{Run, Trial};
 
 /// What is promised.
-const AT_MOST: Duration = Duration::from_secs(5);
+pub const AT_MOST: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_millis(20);
 /// How often they must be refused in a row until it counts as the end.
 const IN_A_ROW: usize = 10;
@@ -28,9 +29,19 @@ const BUSY: usize = 4;
 
 /// How somebody came to see a patient, and how that ends.
 #[derive(Clone, Copy, Debug)]
-enum Tie {
+pub enum Tie {
     Member,
     Caregiver,
+}
+
+/// How somebody was let in at one port, and let go.
+#[derive(Debug)]
+pub struct Stay {
+    pub at: String,
+    /// How long after it was granted they got in.
+    pub came: Duration,
+    /// How long after it was taken away they last got in; nothing where that is longer than promised.
+    pub went: Option<Duration>,
 }
 
 /// One question at one port, which is answered while the relation holds.
@@ -54,20 +65,13 @@ pub async fn relations(run: &Run) -> Trial {
         for n in 0..times {
             let tie = if random.bool() { Tie::Member } else { Tie::Caregiver };
             let person = format!("{tie:?}-{n}");
-            let made = tie.begin(&sam, &world, &person).await;
-            let probes = tie.probes(&suite, &world, &person);
-            for probe in &probes {
-                let_in += usize::from(probe.gets_in_at_last().await);
-            }
-            tie.end(&sam, &made).await;
-            let ended = Instant::now();
-            let closed = probes.iter().map(|probe| probe.closes(ended));
-            for (probe, closed) in probes.iter().zip(futures_util::future::join_all(closed).await) {
+            for stay in tie.stay(&suite, &world, &sam, &person).await {
                 trial.tried();
-                trial.check(closed.is_some(), || {
-                    format!("{person} still gets in at {} after {AT_MOST:?}", probe.at)
+                let_in += 1;
+                trial.check(stay.went.is_some(), || {
+                    format!("{person} still gets in at {} after {AT_MOST:?}", stay.at)
                 });
-                latest = latest.max(closed.unwrap_or(AT_MOST));
+                latest = latest.max(stay.went.unwrap_or(AT_MOST));
             }
             run.step();
         }
@@ -92,21 +96,32 @@ pub async fn relations(run: &Run) -> Trial {
 async fn cut_off(suite: &mut Suite, world: &World, sam: &Voice, trial: &mut Trial) {
     let (tie, person) = (Tie::Member, "Cut-off");
     let made = tie.begin(sam, world, person).await;
+    let granted = Instant::now();
     let probes = tie.probes(suite, world, person);
-    for probe in &probes {
-        probe.gets_in_at_last().await;
-    }
+    join_all(probes.iter().map(|probe| probe.gets_in_at_last(granted))).await;
     suite.nats().expect("a cluster has a bus").stop().await;
     tie.end(sam, &made).await;
     let ended = Instant::now();
-    let closed =
-        futures_util::future::join_all(probes.iter().map(|probe| probe.closes(ended))).await;
+    let closed = join_all(probes.iter().map(|probe| probe.closes(ended))).await;
     suite.nats().expect("a cluster has a bus").start().await;
     let open = closed.iter().filter(|closed| closed.is_none()).count();
     trial.control(format!("cluster: without the bus, {open} probes still got in"), open > 0);
 }
 
 impl Tie {
+    /// Lets `person` in at every port that can tell, and lets them go again.
+    pub async fn stay(self, suite: &Suite, world: &World, sam: &Voice, person: &str) -> Vec<Stay> {
+        let made = self.begin(sam, world, person).await;
+        let granted = Instant::now();
+        let probes = self.probes(suite, world, person);
+        let came = join_all(probes.iter().map(|probe| probe.gets_in_at_last(granted))).await;
+        self.end(sam, &made).await;
+        let ended = Instant::now();
+        let went = join_all(probes.iter().map(|probe| probe.closes(ended))).await;
+        let stays = probes.into_iter().zip(came).zip(went);
+        stays.map(|((probe, came), went)| Stay { at: probe.at, came, went }).collect()
+    }
+
     async fn begin(self, sam: &Voice, world: &World, person: &str) -> Value {
         match self {
             Tie::Member => {
@@ -169,8 +184,9 @@ impl Probe {
         self.voice.ask(self.rpc, &self.ask).await.code == Code::Ok
     }
 
-    async fn gets_in_at_last(&self) -> bool {
-        eventually(|| async { self.gets_in().await.then_some(true) }).await
+    /// Waits until they do; how long after `granted` that is.
+    async fn gets_in_at_last(&self, granted: Instant) -> Duration {
+        eventually(|| async { self.gets_in().await.then(|| granted.elapsed()) }).await
     }
 
     /// How long after `ended` the last one was let in; nothing where that is longer than promised.
@@ -221,7 +237,7 @@ impl Work {
 
     async fn end(self) -> u64 {
         self.over.store(true, Ordering::Relaxed);
-        let calls = futures_util::future::join_all(self.tasks).await;
+        let calls = join_all(self.tasks).await;
         calls.into_iter().map(|calls| calls.expect("others go on")).sum()
     }
 }

@@ -89,7 +89,8 @@ impl World {
         let note =
             json!({ "parent": case, "note": { "class": "CLASS_PROGRESS", "text": "doing well" } });
         world.keep(&sam.get("CreateNote", note).await);
-        let evaluation = json!({ "parent": case, "evaluation": { "summary": "well", "decision": "DECISION_CONTINUE", "nextReviewTime": "2026-02-05T08:00:00Z" } });
+        let review = (suite.now().await + time::Duration::days(31)).to_string();
+        let evaluation = json!({ "parent": case, "evaluation": { "summary": "well", "decision": "DECISION_CONTINUE", "nextReviewTime": review } });
         world.keep(&sam.get("CreateEvaluation", evaluation).await);
         let forms = sam.get("ListQuestionnaires", json!({})).await;
         let form = world.keep(&forms["questionnaires"][0]);

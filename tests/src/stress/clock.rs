@@ -27,12 +27,22 @@ use tokio::{
 use tonic::{Code, Request, Status};
 
 use super::others::patient;
-use crate::{Run, Trial};
+use crate::{
+    Run, Trial,
+    sight::{
+        ask::Voice,
+        revoked::{AT_MOST, Tie},
+        world::World,
+    },
+};
 
 const YEAR: i64 = 365 * 24 * 3600;
 
 /// By how many seconds the clock jumps, and back.
 const JUMPS: [i64; 8] = [1, -1, 300, -300, 3600, -3600, YEAR, -YEAR];
+
+/// By how many seconds one process tells another time than all others: less than clocks may differ by.
+const APART: [i64; 4] = [25, -25, 1, -1];
 
 /// How long a token lives.
 const LIFE: Duration = Duration::from_secs(600);
@@ -63,8 +73,8 @@ struct Jumping {
 }
 
 impl Jumping {
-    fn new(folder: &Path) -> Jumping {
-        let clock = Jumping { file: folder.join("clock"), by: Arc::default() };
+    fn new(file: PathBuf) -> Jumping {
+        let clock = Jumping { file, by: Arc::default() };
         clock.jump(0);
         clock
     }
@@ -82,9 +92,7 @@ impl Jumping {
     }
 
     fn jump(&self, by: i64) {
-        let new = self.file.with_extension("new");
-        let written = std::fs::write(&new, format!("{by:+}\n"));
-        written.and_then(|()| std::fs::rename(new, &self.file)).expect("the clock is set");
+        set(&self.file, by);
         self.by.store(by, Relaxed);
     }
 
@@ -99,6 +107,13 @@ impl Jumping {
     }
 }
 
+/// Has the clock that `file` is be off by so many seconds.
+fn set(file: &Path, by: i64) {
+    let new = file.with_extension("new");
+    let written = std::fs::write(&new, format!("{by:+}\n"));
+    written.and_then(|()| std::fs::rename(new, file)).expect("the clock is set");
+}
+
 fn library() -> anyhow::Result<PathBuf> {
     let all = std::fs::read_dir("/usr/lib")?.flatten();
     let mut found = all.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
@@ -110,12 +125,43 @@ pub async fn jumps(run: &Run) -> Trial {
     let rounds = run.of(1, 10);
     run.expect(rounds * (JUMPS.len() * 2) as u64);
     let folder = tempfile::tempdir().expect("a folder");
-    let clock = Jumping::new(folder.path());
+    let clock = Jumping::new(folder.path().join("clock"));
     let one = clock.of(Suite::plan()).one().await;
     shape(&mut trial, run, one, &clock, rounds).await;
     let cluster = clock.of(Suite::plan()).cluster().await.expect("PostgreSQL and NATS");
     shape(&mut trial, run, cluster, &clock, rounds).await;
+    apart(&mut trial, folder.path(), rounds).await;
     trial
+}
+
+/// One process of a cluster tells another time than all others: whoever is let in or let go is so everywhere, at once.
+async fn apart(trial: &mut Trial, folder: &Path, rounds: u64) {
+    let each = Jumping::new(folder.join("{member}")).of(Suite::plan());
+    let suite = each.cluster().await.expect("PostgreSQL and NATS");
+    let world = World::furnish(&suite).await;
+    let sam = Voice::new(&suite.transport(), suite.caller("sam", &["supervisor"]).token());
+    let members = suite.members().iter().map(|member| member.name());
+    let members: Vec<_> = members.map(|(name, n)| format!("{name}-{n}")).collect();
+    let mut latest = Duration::ZERO;
+    for round in 0..rounds {
+        for (member, by) in members.iter().flat_map(|member| APART.map(|by| (member, by))) {
+            set(&folder.join(member), by);
+            for tie in [Tie::Member, Tie::Caregiver] {
+                trial.tried();
+                let person = format!("{tie:?}-{round}-{member}-{by}");
+                for stay in tie.stay(&suite, &world, &sam, &person).await {
+                    let held = stay.came <= AT_MOST && stay.went.is_some();
+                    trial.check(held, || format!("{member} {by:+} s, {tie:?}: {stay:?}"));
+                    latest = latest.max(stay.came).max(stay.went.unwrap_or_default());
+                }
+            }
+            set(&folder.join(member), 0);
+        }
+    }
+    trial.note(format!(
+        "one process of a cluster up to {} s apart: let in and let go everywhere within {latest:.1?}",
+        APART[0]
+    ));
 }
 
 async fn shape(trial: &mut Trial, run: &Run, mut suite: Suite, clock: &Jumping, rounds: u64) {

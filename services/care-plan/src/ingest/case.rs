@@ -112,5 +112,5 @@ fn person(tx: &Tx, from: &pb::Case) -> String {
 /// Nobody here was accountable while the case was in the source, so that it begins with the load.
 async fn begin(tx: &Tx, row: &mut Model, person: &str) -> Result<()> {
     let cause = Cause { reason: "loaded from another system".to_owned(), ..Cause::default() };
-    accountability::begin(tx, row, person, tx.ctx.now(), cause).await
+    accountability::begin(tx, row, person, tx.ctx.now(), cause).await.map(drop)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use caseward_core::{Time, check};
+use caseward_core::{Clock, Time, check};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
@@ -16,8 +16,8 @@ use super::Claims;
 use super::key::Key;
 
 pub(super) const MAX_BYTES: usize = 8 << 10;
-/// What two machines' clocks may differ by.
-pub(super) const LEEWAY: u64 = 30;
+/// An issuer's machine is as good as one of ours.
+pub(super) const LEEWAY: u64 = Clock::SKEW.whole_seconds() as u64;
 const MAX_KEY_ID: usize = 256;
 
 /// A token whose signature is yet to be checked; nothing in it but the key's id may be used.

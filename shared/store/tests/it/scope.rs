@@ -1,5 +1,5 @@
 //! What a caller may see, page by page, and that reading is only reading.
-use caseward_core::{Clock, Ctx, Page, Reach};
+use caseward_core::{Clock, Ctx, Page, Reach, Time};
 use caseward_store::{Basis, Resource, Tx, relation};
 use sea_orm::ConnectionTrait;
 use tonic::Code;
@@ -33,7 +33,7 @@ async fn a_caller_sees_the_patients_they_are_related_to_while_they_are() {
             };
             let work = move |tx: Tx| {
                 let row = row.clone();
-                async move { relation::put(&tx, row).await }
+                async move { relation::put(&tx, row, now).await }
             };
             store.task(&ctx, work).await.unwrap();
         };
@@ -52,6 +52,46 @@ async fn a_caller_sees_the_patients_they_are_related_to_while_they_are() {
         relate(4, Some(0)).await;
         assert!(note::titles(&store, &ana).await.is_empty());
         assert_eq!(note::titles(&store, &ctx).await, ["mine", "other"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_began_or_ended_has_done_so_for_a_process_whose_clock_is_behind() {
+    each(async |_, store| {
+        let (patient, source) = (Uuid::now_v7(), Uuid::now_v7());
+        let ana = call_in(ORGANIZATION, "ana", Reach::Related);
+        let ctx = Ctx { clock: ana.clock.clone(), ..call("boss") };
+        write_about(&store, &ctx, patient, &once("mine")).await.unwrap();
+        let ahead = ana.now() + Clock::SKEW;
+        let relate = async |revision: i64, starts_at: Time, ends_at: Option<Time>| {
+            let row = relation::Model {
+                source,
+                organization: ORGANIZATION,
+                subject: "ana".to_owned(),
+                patient,
+                basis: Basis::Team,
+                starts_at,
+                ends_at,
+                revision,
+                topics: 0,
+            };
+            let work = move |tx: Tx| {
+                let row = row.clone();
+                async move { relation::put(&tx, row, ahead).await }
+            };
+            store.task(&ctx, work).await.unwrap();
+        };
+        relate(1, ahead, None).await;
+        assert_eq!(note::titles(&store, &ana).await, ["mine"]);
+        relate(2, ahead, Some(ahead)).await;
+        assert!(note::titles(&store, &ana).await.is_empty());
+        // What is to come is not here yet.
+        let later = ahead + time::Duration::seconds(1);
+        relate(3, later, None).await;
+        assert!(note::titles(&store, &ana).await.is_empty());
+        relate(4, ahead, Some(later)).await;
+        assert_eq!(note::titles(&store, &ana).await, ["mine"]);
     })
     .await;
 }

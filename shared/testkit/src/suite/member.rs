@@ -57,9 +57,10 @@ impl Member {
     /// Starts it, and does not wait for it.
     pub fn launch(&mut self) {
         let mut command = Command::new(&self.binary);
-        command.envs(self.settings.iter().map(|(key, value)| (key, value)));
-        command.current_dir(&self.folder);
         let name = format!("{}-{}", self.name, self.replica);
+        let settings = self.settings.iter();
+        command.envs(settings.map(|(key, value)| (key, value.replace("{member}", &name))));
+        command.current_dir(&self.folder);
         let program = Program::start(&name, command, &self.folder);
         let program = program.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
         self.program = Some(program);
