@@ -172,10 +172,8 @@ pub fn key(resource: Uuid, basis: Basis) -> Uuid {
 /// What had begun or ended by then has done so for everybody, also for a process whose clock is behind: it is kept as
 /// so much older as clocks may differ.
 pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
-    let past =
-        |moment: Time| if moment <= at { Ord::min(moment, at - Clock::SKEW) } else { moment };
-    row.starts_at = past(row.starts_at);
-    row.ends_at = row.ends_at.map(past);
+    row.starts_at = settled(row.starts_at, at);
+    row.ends_at = row.ends_at.map(|end| settled(end, at));
     let conflict = OnConflict::column(Column::Source)
         .update_columns([
             Column::Subject,
@@ -193,6 +191,11 @@ pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
         .to_owned();
     let row = ActiveModel::from(row).reset_all();
     tx.batch(Batch::of::<Entity>([row])?.or(conflict)).await
+}
+
+/// `moment`, or, where it was past by `at`, one that is past by every clock.
+fn settled(moment: Time, at: Time) -> Time {
+    if moment <= at { Ord::min(moment, at - Clock::SKEW) } else { moment }
 }
 
 /// The revision of the relation named by `key`, 0 where there is none.

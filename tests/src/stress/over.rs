@@ -22,6 +22,10 @@ use crate::{Run, Tier, Trial};
 /// Calls in flight that the process under trial takes.
 const IN_FLIGHT: usize = 8;
 
+/// How many times as many callers there are, and what part of the peak is served then. Who is turned away costs
+/// something, as do the callers, on the same cores.
+const LOADS: [(usize, f64); 3] = [(2, 0.9), (5, 0.8), (10, 0.7)];
+
 #[derive(Default)]
 struct Fare {
     served: u64,
@@ -42,10 +46,10 @@ pub async fn load(run: &Run) -> Trial {
     // As many callers as calls it takes: its peak.
     let peak = drive(&suite, &name, IN_FLIGHT, None, time).await;
     let memory = program.memory().unwrap_or_default();
-    let times: &[usize] = if run.tier == Tier::Pr { &[5] } else { &[2, 5, 10] };
-    run.expect(times.len() as u64 * 2);
+    let loads: &[_] = if run.tier == Tier::Pr { &LOADS[1..2] } else { &LOADS };
+    run.expect(loads.len() as u64 * 2);
     let mut shed = 0;
-    for times in times {
+    for (times, least) in loads {
         for patience in [None, Some(Duration::from_millis(10))] {
             let health = watch_health(&suite);
             let fare = drive(&suite, &name, IN_FLIGHT * times, patience, time).await;
@@ -61,12 +65,7 @@ pub async fn load(run: &Run) -> Trial {
             fare.wrong.iter().take(3).for_each(|why| trial.fail(format!("{what}: {why}")));
             let grown = program.memory().unwrap_or_default().saturating_sub(memory);
             trial.check(grown <= 64 << 20, || format!("{what}: {} MiB more", grown >> 20));
-            // Callers who leave and those who are turned away cost something, on the same two cores.
-            let part = match (run.tier, patience) {
-                (Tier::Pr, _) => 0.05,
-                (_, Some(_)) => 0.5,
-                (_, None) => 0.8,
-            };
+            let part = if run.tier == Tier::Pr { 0.05 } else { *least };
             let served = fare.served as f64 / peak.served as f64;
             if patience.is_none() {
                 trial.check(served >= part, || {
