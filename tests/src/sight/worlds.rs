@@ -243,8 +243,11 @@ impl Side {
             .flatten()
             .cloned()
             .collect();
-        // Whoever was told to come again came again.
-        rows.retain(|row| row["outcome"] != "UNAVAILABLE");
+        // An access that took long is told of twice, first without its outcome; whoever was told to come again, came.
+        rows.retain(|row| {
+            let outcome = row["outcome"].as_str();
+            row.get("accessTime").is_none() || outcome.is_some_and(|told| told != "UNAVAILABLE")
+        });
         for row in rows.iter_mut().filter_map(Value::as_object_mut) {
             row.retain(|field, _| !PLACES.contains(&field.as_str()));
         }
