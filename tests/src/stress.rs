@@ -39,7 +39,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry::new(
         "P20.a",
         "2, 5 and 10 times as many callers as calls are taken, patient ones and such as leave after 10 ms",
-        "90, 80 and 70 % of the peak served, the rest turned away with a time to come back, health never, memory flat",
+        "90 % of the peak served at twice, else 80, the rest turned away with a time to come back, health never, memory flat",
         |run| Box::pin(async move { over::load(&run).await }),
     ),
     Entry::new(

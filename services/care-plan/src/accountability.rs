@@ -8,7 +8,7 @@ use caseward_store::{
 use sea_orm::{Condition, QueryOrder, entity::prelude::*};
 
 use crate::{
-    case::{self, CaseId, PatientId},
+    case::{self, CaseId, PatientId, When},
     member, task, timeline,
 };
 
@@ -88,12 +88,12 @@ async fn current(scope: &Scope, case: CaseId) -> Result<Option<Model>> {
     Ok(Entity::of(&scope.ctx).filter(Column::CurrentOf.eq(case)).one(&scope.db).await?)
 }
 
-/// Begins accountability of `person`, from `at`, in a case where nobody is accountable; answers when it did.
+/// Begins accountability of `person` in a case where nobody is accountable; answers when it did.
 pub async fn begin(
     tx: &Tx,
     case: &mut case::Model,
     person: &str,
-    at: Time,
+    when: When,
     cause: Cause,
 ) -> Result<Time> {
     let former = Entity::of(&tx.ctx)
@@ -103,7 +103,7 @@ pub async fn begin(
         .one(&tx.db)
         .await?;
     let ended = former.as_ref().and_then(|former| former.ends_at);
-    let at = case::following(ended, at).ok_or_else(|| {
+    let when = when.after(ended).ok_or_else(|| {
         Error::invalid("effective_time", "is before somebody else's accountability ended")
     })?;
     let now = tx.ctx.now();
@@ -113,7 +113,7 @@ pub async fn begin(
         patient: case.patient,
         case_id: case.id,
         person: person.to_owned(),
-        starts_at: at,
+        starts_at: when.at,
         ends_at: None,
         current_of: Some(case.id),
         handoff: cause.handoff,
@@ -129,16 +129,16 @@ pub async fn begin(
     if let Some(former) = former.filter(|former| former.person != person) {
         task::pass_on(tx, case, &former.person, person, &cause.reason).await?;
     }
-    Ok(at)
+    Ok(when.at)
 }
 
-/// Ends accountability at `at`, where the case no longer needs somebody.
-pub async fn end(tx: &Tx, case: &mut case::Model, at: Time) -> Result<()> {
+/// Ends accountability, where the case no longer needs somebody.
+pub async fn end(tx: &Tx, case: &mut case::Model, when: When) -> Result<()> {
     if let Some(mut row) = current(tx, case.id).await? {
-        let at = case::following(Some(row.starts_at), at).ok_or_else(|| {
+        let when = when.after(Some(row.starts_at)).ok_or_else(|| {
             Error::invalid("effective_time", "is before the present accountability began")
         })?;
-        row.ends_at = Some(at);
+        row.ends_at = Some(when.at);
         row.current_of = None;
         let person = row.person.clone();
         caseward_store::update::<Entity>(tx, row).await?;
@@ -157,7 +157,7 @@ pub async fn shift(tx: &Tx, case: &mut case::Model, person: &str, cause: Cause) 
             "is accountable for the case already",
         ));
     }
-    let now = tx.ctx.now();
+    let now = When::now(&tx.ctx);
     let (handoff, emergency) = (cause.handoff.clone(), cause.emergency);
     let reason = cause.reason.clone();
     end(tx, case, now).await?;

@@ -363,12 +363,32 @@ fn readable(scope: &Scope) -> Select<Entity> {
     Entity::of(&scope.ctx).filter(granted)
 }
 
-/// When something happened that came after `since`: at `at`, or at `since` where the two are no further apart than clocks
-/// are, and nothing where it cannot be.
-pub fn following(since: Option<Time>, at: Time) -> Option<Time> {
-    match since {
-        Some(since) if at < since => (since - at <= Clock::SKEW).then_some(since),
-        _ => Some(at),
+/// When something happens: at the time that its caller gives, or now.
+#[derive(Clone, Copy, Debug)]
+pub struct When {
+    pub at: Time,
+    given: bool,
+}
+
+impl When {
+    pub fn of(given: Option<Time>, now: Time) -> Self {
+        When { at: given.unwrap_or(now), given: given.is_some() }
+    }
+
+    pub fn now(ctx: &Ctx) -> Self {
+        Self::of(None, ctx.now())
+    }
+
+    /// The same where it follows `since`, which another process may have put on record by a clock that is ahead of this
+    /// one: what happens now happens no sooner.
+    pub fn after(self, since: Option<Time>) -> Option<Self> {
+        match since {
+            Some(since) if self.at < since => {
+                let behind = !self.given && since - self.at <= Clock::SKEW;
+                behind.then_some(When { at: since, ..self })
+            }
+            _ => Some(self),
+        }
     }
 }
 
@@ -601,5 +621,17 @@ mod tests {
             panic!("must be refused")
         };
         assert_eq!(allowed, ["OUTREACH", "ENTERED_IN_ERROR"]);
+    }
+
+    #[test]
+    fn what_happens_now_by_a_clock_that_is_behind_follows_what_is_on_record() {
+        let now = Time::from_micros(0);
+        let at = |when: When, since| when.after(Some(since)).map(|when| when.at);
+        let (ahead, beyond) = (now + Clock::SKEW, now + Clock::SKEW + time::Duration::seconds(1));
+        assert_eq!(at(When::of(None, now), ahead), Some(ahead));
+        assert_eq!(at(When::of(None, now), beyond), None);
+        assert_eq!(at(When::of(None, now), now - Clock::SKEW), Some(now));
+        // A time that somebody gives is taken at its word.
+        assert_eq!(at(When::of(Some(now), now), ahead), None);
     }
 }

@@ -7,7 +7,7 @@ use time::Duration;
 use crate::{
     accountability::{self, Cause},
     assessment, care_plan,
-    case::{self, Attempt, CaseId, Entity, Model, State, Step},
+    case::{self, Attempt, CaseId, Entity, Model, State, Step, When},
     evaluation, handoff, obligation, task,
     timeline::{self, Detail},
 };
@@ -69,20 +69,21 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
     let (before, held) = (row.state, row.accountable.clone());
     let after = before.take(step, id)?;
     let since = transition::of(&tx, id.uuid()).await?.last().map(|last| last.effective_at);
-    let at = checked(&tx, &mut row, step, &along, since)?;
+    let when = checked(&tx, &mut row, step, &along, since)?;
+    let at = when.at;
     demands(&tx, &row, step, &along).await?;
 
     match step {
         Step::Enrol => {
-            row.enrolled_at = Some(begin(&tx, &mut row, &along, at).await?);
+            row.enrolled_at = Some(begin(&tx, &mut row, &along, when).await?);
         }
         Step::ReturnToAssessing => {
-            begin(&tx, &mut row, &along, at).await?;
+            begin(&tx, &mut row, &along, when).await?;
         }
         Step::Waitlist => {
             row.waitlisted_from = Some(before);
             handoff::overtake(&tx, id, &along.reason).await?;
-            accountability::end(&tx, &mut row, at).await?;
+            accountability::end(&tx, &mut row, when).await?;
         }
         Step::Pause => {
             row.paused_at = Some(at);
@@ -92,7 +93,7 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
         Step::Resume => resume(&tx, &mut row, at).await?,
         Step::ProposeClosure if before == State::Paused => resume(&tx, &mut row, at).await?,
         Step::Decline | Step::GiveUp | Step::Close | Step::EnterInError => {
-            finish(&tx, &mut row, at, &along).await?;
+            finish(&tx, &mut row, when, &along).await?;
         }
         Step::Reopen => {
             row.reopened_from = Some(before);
@@ -120,15 +121,16 @@ fn checked(
     step: Step,
     along: &Along,
     since: Option<Time>,
-) -> Result<Time> {
+) -> Result<When> {
     let now = tx.ctx.now();
     let mut bad = Violations::default();
-    let at = bad.take("effective_time", check::moment(&along.effective)).flatten().unwrap_or(now);
-    if at > now {
+    let given = bad.take("effective_time", check::moment(&along.effective)).flatten();
+    let when = When::of(given, now);
+    if when.at > now {
         bad.add("effective_time", "is in the future");
     }
-    let following = case::following(since, at);
-    if following.is_none() {
+    let after = when.after(since);
+    if after.is_none() {
         bad.add("effective_time", "is before the step that came before it");
     }
     let demanded = matches!(
@@ -190,7 +192,7 @@ fn checked(
         _ => {}
     }
     bad.finish()?;
-    Ok(following.unwrap_or(at))
+    Ok(after.unwrap_or(when))
 }
 
 /// The rules that a step must meet beside its state.
@@ -250,10 +252,10 @@ async fn demands(tx: &Tx, row: &Model, step: Step, along: &Along) -> Result<()> 
     Ok(())
 }
 
-async fn begin(tx: &Tx, row: &mut Model, along: &Along, at: Time) -> Result<Time> {
+async fn begin(tx: &Tx, row: &mut Model, along: &Along, when: When) -> Result<Time> {
     let person =
         if along.accountable.is_empty() { tx.ctx.subject() } else { &along.accountable }.to_owned();
-    accountability::begin(tx, row, &person, at, Cause::default()).await
+    accountability::begin(tx, row, &person, when, Cause::default()).await
 }
 
 /// Lets the clocks run on.
@@ -267,14 +269,14 @@ async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
 }
 
 /// What ends with a case: plans, tasks, an open handoff, accountability.
-async fn finish(tx: &Tx, row: &mut Model, at: Time, along: &Along) -> Result<()> {
+async fn finish(tx: &Tx, row: &mut Model, when: When, along: &Along) -> Result<()> {
     let reason = if along.waiver.is_empty() { &along.reason } else { &along.waiver };
     let why = if reason.is_empty() { "the case ended" } else { reason };
     care_plan::revoke_all(tx, row, why).await?;
     task::cancel_all(tx, row, &row.id.to_string(), why).await?;
     handoff::overtake(tx, row.id, why).await?;
-    accountability::end(tx, row, at).await?;
-    row.closed_at.get_or_insert(at);
+    accountability::end(tx, row, when).await?;
+    row.closed_at.get_or_insert(when.at);
     row.paused_at = None;
     row.expected_return_at = None;
     Ok(())

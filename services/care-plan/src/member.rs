@@ -12,7 +12,7 @@ use caseward_store::{
 use sea_orm::entity::prelude::*;
 
 use crate::{
-    case::{self, CaseId, PatientId},
+    case::{self, CaseId, PatientId, When},
     kin::Kin,
     timeline::{self, Detail},
 };
@@ -231,7 +231,9 @@ pub async fn dismiss(
     reason: &str,
 ) -> Result<()> {
     for row in current(tx, case.id, person, role).await? {
-        finish(tx, case, row, tx.ctx.now(), reason.to_owned()).await?;
+        let now = When::now(&tx.ctx);
+        let at = now.after(row.starts_at).unwrap_or(now).at;
+        finish(tx, case, row, at, reason.to_owned()).await?;
     }
     Ok(())
 }
@@ -268,17 +270,18 @@ pub async fn end(
         let why = "is accountable for the case; hand the case over first";
         return Err(Error::precondition("MEMBER_ACCOUNTABLE", format!("{} {why}", row.name())));
     }
-    let at = at.unwrap_or(tx.ctx.now());
+    let when = When::of(at, tx.ctx.now());
     let mut bad = Violations::default();
-    if at > tx.ctx.now() {
+    if when.at > tx.ctx.now() {
         bad.add("end_time", "is in the future");
     }
-    if case::following(row.starts_at, at).is_none() {
+    let after = when.after(row.starts_at);
+    if after.is_none() {
         bad.add("end_time", "is before the membership began");
     }
     let reason = bad.take("reason", check::text(&reason, 0..=1000)).unwrap_or_default();
     bad.finish()?;
-    finish(&tx, &case, row, at, reason).await
+    finish(&tx, &case, row, after.unwrap_or(when).at, reason).await
 }
 
 async fn finish(
@@ -288,7 +291,7 @@ async fn finish(
     at: Time,
     reason: String,
 ) -> Result<Model> {
-    row.ends_at = Some(row.starts_at.map_or(at, |starts| Ord::max(starts, at)));
+    row.ends_at = Some(at);
     row.end_reason = reason;
     let row = caseward_store::update::<Entity>(tx, row).await?;
     relate(tx, case, &row).await?;

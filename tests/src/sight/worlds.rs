@@ -243,11 +243,6 @@ impl Side {
             .flatten()
             .cloned()
             .collect();
-        // An access that took long is told of twice, first without its outcome; whoever was told to come again, came.
-        rows.retain(|row| {
-            let outcome = row["outcome"].as_str();
-            row.get("accessTime").is_none() || outcome.is_some_and(|told| told != "UNAVAILABLE")
-        });
         for row in rows.iter_mut().filter_map(Value::as_object_mut) {
             row.retain(|field, _| !PLACES.contains(&field.as_str()));
         }
@@ -384,7 +379,7 @@ impl Call {
     /// What both sides answer. What arrives by event may be on its way to one of them, but not for ever.
     async fn of_both(&self, one: &Side, other: &Side) -> (String, String) {
         let mut said = (String::new(), String::from("nothing yet"));
-        for wait in [0, 100, 300, 1000, 3000, 10_000] {
+        for wait in [0, 100, 300, 1000, 3000] {
             if said.0 == said.1 || (wait > 0 && self.rpc.mutates) {
                 break;
             }

@@ -24,7 +24,7 @@ const IN_FLIGHT: usize = 8;
 
 /// How many times as many callers there are, and what part of the peak is served then. Who is turned away costs
 /// something, as do the callers, on the same cores.
-const LOADS: [(usize, f64); 3] = [(2, 0.9), (5, 0.8), (10, 0.7)];
+const LOADS: [(usize, f64); 3] = [(2, 0.9), (5, 0.8), (10, 0.8)];
 
 #[derive(Default)]
 struct Fare {

@@ -6,7 +6,7 @@ use caseward_store::{Tx, identifier};
 use super::part::{self, Identity, Loaded};
 use crate::{
     accountability::{self, Cause},
-    case::{self, Entity, IDENTIFIED, Model, State},
+    case::{self, Entity, IDENTIFIED, Model, State, When},
     timeline,
 };
 
@@ -88,7 +88,7 @@ async fn create(tx: &Tx, mut row: Model, from: &pb::Case) -> Result<Model> {
 async fn update(tx: &Tx, mut row: Model, before: &Model, from: &pb::Case) -> Result<Model> {
     match (row.state.is_accountable(), row.accountable.is_some()) {
         (true, false) => begin(tx, &mut row, &person(tx, from)).await?,
-        (false, true) => accountability::end(tx, &mut row, tx.ctx.now()).await?,
+        (false, true) => accountability::end(tx, &mut row, When::now(&tx.ctx)).await?,
         _ => {}
     }
     let row = caseward_store::update::<Entity>(tx, row).await?;
@@ -112,5 +112,5 @@ fn person(tx: &Tx, from: &pb::Case) -> String {
 /// Nobody here was accountable while the case was in the source, so that it begins with the load.
 async fn begin(tx: &Tx, row: &mut Model, person: &str) -> Result<()> {
     let cause = Cause { reason: "loaded from another system".to_owned(), ..Cause::default() };
-    accountability::begin(tx, row, person, tx.ctx.now(), cause).await.map(drop)
+    accountability::begin(tx, row, person, When::now(&tx.ctx), cause).await.map(drop)
 }

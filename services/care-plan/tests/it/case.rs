@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     walk::Verb,
-    world::{concept, patient, worlds},
+    world::{patient, worlds},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,48 +193,6 @@ async fn no_step_happened_before_the_one_before_it() {
         request.effective_time = Some(earlier.into());
         let case = ana.cases.enrol_case(request).await.unwrap().into_inner();
         assert_eq!(case.enrolled_time, Some(earlier.into()));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_clock_that_is_behind_calls_earlier_came_at_the_moment_before_it() {
-    for world in worlds().await {
-        let mut ana = world.caller("ana", "case_manager");
-        let began = world.now();
-        let case = ana.outreach().await;
-        let member =
-            pb::Member { person: "ben".to_owned(), role: concept("nurse"), ..Default::default() };
-        let add = pb::AddMemberRequest {
-            parent: case.name.clone(),
-            member: Some(member),
-            ..Default::default()
-        };
-        let member = ana.cases.add_member(add).await.unwrap().into_inner();
-        world.advance(Duration::hours(1)).await;
-        let behind = |seconds| Some((began - Duration::seconds(seconds)).into());
-        let mut enrol = pb::EnrolCaseRequest {
-            name: case.name.clone(),
-            etag: case.etag.clone(),
-            consent_statement: "said yes".to_owned(),
-            effective_time: behind(31),
-            ..Default::default()
-        };
-        let refused = ana.cases.enrol_case(enrol.clone()).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument);
-        enrol.effective_time = behind(30);
-        let case = ana.cases.enrol_case(enrol).await.unwrap().into_inner();
-        assert_eq!(case.enrolled_time, behind(0));
-        let mut end = pb::EndMemberRequest {
-            name: member.name.clone(),
-            etag: member.etag.clone(),
-            end_time: behind(31),
-            ..Default::default()
-        };
-        let refused = ana.cases.end_member(end.clone()).await.unwrap_err();
-        assert!(refused.message().contains("before the membership"), "{}", refused.message());
-        end.end_time = behind(30);
-        let member = ana.cases.end_member(end).await.unwrap().into_inner();
-        assert_eq!(member.period.unwrap().end, behind(0));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is on the care team sees the patient, from the moment they join to the moment they leave.
 use caseward_api::{careplan::v1 as pb, patient::v1::RelatedPerson};
+use time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -38,6 +39,10 @@ async fn a_member_sees_the_case_while_the_membership_lasts() {
             reason: "moved".to_owned(),
             ..Default::default()
         };
+        let early = (world.now() - Duration::seconds(1)).into();
+        let early = pb::EndMemberRequest { end_time: Some(early), ..request.clone() };
+        let refused = ana.cases.end_member(early).await.unwrap_err();
+        assert!(refused.message().contains("before the membership"), "{}", refused.message());
         ana.cases.end_member(request).await.unwrap();
         assert_eq!(ben.cases.get_case(get).await.unwrap_err().code(), Code::NotFound);
         let after = patients.relations.check_relation(check).await.unwrap().into_inner();

@@ -1,6 +1,10 @@
 //! Whose data each entry of the log is about, so that a patient's accesses are found without a walk over the log.
 use caseward_core::{Result, Time};
-use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
+use sea_orm::{
+    Condition, QueryOrder, QuerySelect,
+    entity::prelude::*,
+    sea_query::{Alias, ExprTrait, Query, SelectStatement},
+};
 
 use crate::Store;
 
@@ -73,12 +77,15 @@ pub struct Wanted {
 }
 caseward_core::confidential!(Wanted);
 
-/// Who saw or changed the data of a patient, latest first.
+/// Who saw or changed the data of a patient, latest first. The beginning of a call stands for it until there is more.
 pub async fn accesses(store: &Store, wanted: Wanted) -> Result<Vec<super::Model>> {
     let mut select = Entity::find()
         .find_also_related(super::Entity)
         .filter(Column::Patient.eq(wanted.patient))
         .filter(super::Column::Organization.eq(wanted.organization))
+        .filter(
+            Condition::any().add(super::Column::Phase.ne("BEGIN")).add(Expr::exists(other()).not()),
+        )
         .order_by_desc(Column::Record)
         .limit(wanted.most);
     if !wanted.actor.is_empty() {
@@ -95,4 +102,18 @@ pub async fn accesses(store: &Store, wanted: Wanted) -> Result<Vec<super::Model>
     }
     let found = select.all(store.reader()).await?;
     Ok(found.into_iter().filter_map(|(_, entry)| entry).collect())
+}
+
+/// Another entry of the same call about the same patient, which any chain may have.
+fn other() -> SelectStatement {
+    let of = |column| Expr::col((Alias::new("other"), column));
+    let here = |column| (Entity, column);
+    let elsewhere = of(Column::Chain).ne(Expr::col(here(Column::Chain)));
+    Query::select()
+        .expr(Expr::val(1))
+        .from_as(Entity, Alias::new("other"))
+        .and_where(of(Column::Patient).equals(here(Column::Patient)))
+        .and_where(of(Column::Record).equals(here(Column::Record)))
+        .and_where(elsewhere.or(of(Column::Seq).ne(Expr::col(here(Column::Seq)))))
+        .to_owned()
 }

@@ -64,6 +64,28 @@ async fn a_read_leaves_its_beginning_and_its_end_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_read_that_takes_its_time_is_one_access() {
+    each(async |_, store| {
+        let patient = Uuid::now_v7();
+        write_about(&store, &call("ana"), patient, &once("one")).await.unwrap();
+        let ctx = call("ben");
+        note::titles(&store, &ctx).await;
+        let told = async || {
+            let seen = audit::accesses(&store, wanted(ORGANIZATION, patient)).await.unwrap();
+            let told = seen.into_iter().map(|entry| (entry.subject, entry.outcome));
+            told.collect::<Vec<_>>()
+        };
+        let (ana, ben) = (("ana", "OK"), |outcome| ("ben", outcome));
+        let of = |all: [(&str, &str); 2]| all.map(|(who, how)| (who.to_owned(), how.to_owned()));
+        store.audit(&ctx, Entry::begin(&ctx)).await.unwrap();
+        assert_eq!(told().await, of([ben(""), ana]), "it is under way");
+        store.audit(&ctx, Entry::end(&ctx, "OK")).await.unwrap();
+        assert_eq!(told().await, of([ben("OK"), ana]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_call_sees_after_its_first_change_is_audited_too() {
     each(async |_, store| {
         let (ctx, first, second) = (call("ana"), Uuid::now_v7(), Uuid::now_v7());

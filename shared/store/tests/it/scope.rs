@@ -1,6 +1,6 @@
 //! What a caller may see, page by page, and that reading is only reading.
 use caseward_core::{Clock, Ctx, Page, Reach, Time};
-use caseward_store::{Basis, Resource, Tx, relation};
+use caseward_store::{Basis, Resource, Store, Tx, relation};
 use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
@@ -9,6 +9,33 @@ use crate::{
     ORGANIZATION, call, call_in, each,
     note::{self, Entity, once, write, write_about},
 };
+
+/// Has a source say at `at` that ana is on the team of `patient` from when until when.
+async fn relate_ana(
+    store: &Store,
+    ctx: &Ctx,
+    (source, revision): (Uuid, i64),
+    patient: Uuid,
+    (starts_at, ends_at): (Time, Option<Time>),
+    at: Time,
+) {
+    let row = relation::Model {
+        source,
+        organization: ORGANIZATION,
+        subject: "ana".to_owned(),
+        patient,
+        basis: Basis::Team,
+        starts_at,
+        ends_at,
+        revision,
+        topics: 0,
+    };
+    let work = move |tx: Tx| {
+        let row = row.clone();
+        async move { relation::put(&tx, row, at).await }
+    };
+    store.task(ctx, work).await.unwrap();
+}
 
 #[tokio::test]
 async fn a_caller_sees_the_patients_they_are_related_to_while_they_are() {
@@ -20,22 +47,8 @@ async fn a_caller_sees_the_patients_they_are_related_to_while_they_are() {
         write_about(&store, &ctx, other, &once("other")).await.unwrap();
         let relate = async |revision: i64, ends_in: Option<i64>| {
             let now = ctx.now();
-            let row = relation::Model {
-                source,
-                organization: ORGANIZATION,
-                subject: "ana".to_owned(),
-                patient: mine,
-                basis: Basis::Team,
-                starts_at: now,
-                ends_at: ends_in.map(|days| now + time::Duration::days(days)),
-                revision,
-                topics: 0,
-            };
-            let work = move |tx: Tx| {
-                let row = row.clone();
-                async move { relation::put(&tx, row, now).await }
-            };
-            store.task(&ctx, work).await.unwrap();
+            let ends_at = ends_in.map(|days| now + time::Duration::days(days));
+            relate_ana(&store, &ctx, (source, revision), mine, (now, ends_at), now).await;
         };
         assert!(note::titles(&store, &ana).await.is_empty());
         relate(2, Some(30)).await;
@@ -65,22 +78,8 @@ async fn what_began_or_ended_has_done_so_for_a_process_whose_clock_is_behind() {
         write_about(&store, &ctx, patient, &once("mine")).await.unwrap();
         let ahead = ana.now() + Clock::SKEW;
         let relate = async |revision: i64, starts_at: Time, ends_at: Option<Time>| {
-            let row = relation::Model {
-                source,
-                organization: ORGANIZATION,
-                subject: "ana".to_owned(),
-                patient,
-                basis: Basis::Team,
-                starts_at,
-                ends_at,
-                revision,
-                topics: 0,
-            };
-            let work = move |tx: Tx| {
-                let row = row.clone();
-                async move { relation::put(&tx, row, ahead).await }
-            };
-            store.task(&ctx, work).await.unwrap();
+            let period = (starts_at, ends_at);
+            relate_ana(&store, &ctx, (source, revision), patient, period, ahead).await;
         };
         relate(1, ahead, None).await;
         assert_eq!(note::titles(&store, &ana).await, ["mine"]);
