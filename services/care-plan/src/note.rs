@@ -1,4 +1,6 @@
 //! Notes: what happened, written by one person, signed, amended, never changed.
+use std::collections::HashSet;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use caseward_api::careplan::v1::{self as pb, note::State as Wire};
 use caseward_core::{
@@ -11,7 +13,7 @@ use caseward_store::{
 };
 use prost::Message;
 use prost_types::FieldMask;
-use sea_orm::{Condition, entity::prelude::*};
+use sea_orm::{Condition, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
@@ -31,6 +33,9 @@ pub type NoteName = (CaseId, NoteId);
 
 /// How long after the fact a note counts as late.
 const LATE: Duration = Duration::hours(24);
+
+/// How often a note may be added to, so that one is never larger than a message.
+const ADDENDA: usize = 20;
 
 #[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "note")]
@@ -131,14 +136,14 @@ impl Resource for Entity {
             reason = "the one place where a query of notes begins"
         )]
         let notes = Self::find().filter(Column::Organization.eq(ctx.organization()));
-        // What is written for supervision is never within a caregiver's scope.
         let supervision = i32::from(pb::note::Class::Supervision);
         let granted = Condition::all()
             .add(relation::visible_in(ctx, Column::Patient, &[Topic::Notes]))
             .add(Column::Class.ne(supervision));
-        notes.filter(
-            Condition::any().add(relation::visible_beyond_scope(ctx, Column::Patient)).add(granted),
-        )
+        let staff = relation::visible_to_staff(ctx, Column::Patient);
+        // What was never signed is nobody's but its author's.
+        let said = Column::SignedAt.is_not_null().or(Column::Author.eq(ctx.subject()));
+        notes.filter(Condition::any().add(staff).add(granted)).filter(said)
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -322,12 +327,29 @@ pub async fn list(
     caseward_store::page(scope, select, page).await
 }
 
-/// The notes of a case that are not signed yet: what stands in the way of closing it.
+/// The notes of a case that are not signed yet, whoever writes them: what stands in the way of closing it. Of those of
+/// others the caller is told no more than that they are there.
 pub async fn unsigned(scope: &Scope, case: CaseId) -> Result<Vec<Model>> {
-    let select = Entity::of(&scope.ctx)
+    #[expect(clippy::disallowed_methods, reason = "the case was found through its own scope")]
+    let select = Entity::find()
+        .filter(Column::Organization.eq(scope.ctx.organization()))
         .filter(Column::CaseId.eq(case))
         .filter(Column::State.eq(State::Draft));
-    caseward_store::list(scope, select).await
+    let mut rows = caseward_store::list(scope, select).await?;
+    for row in rows.iter_mut().filter(|row| row.author != scope.ctx.subject()) {
+        row.title = "a note that is not signed".to_owned();
+    }
+    Ok(rows)
+}
+
+/// Those of `ids` that the caller sees.
+pub async fn seen(scope: &Scope, ids: Vec<NoteId>) -> Result<HashSet<NoteId>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let select = Entity::of(&scope.ctx).select_only().column(Column::Id);
+    let rows = select.filter(Column::Id.is_in(ids)).into_tuple().all(&scope.db).await?;
+    Ok(rows.into_iter().collect())
 }
 
 pub async fn create(tx: Tx, case: CaseId, from: pb::Note) -> Result<Model> {
@@ -366,6 +388,9 @@ pub async fn update(tx: Tx, name: NoteName, from: pb::Note, mask: FieldMask) -> 
     own(&tx, &before)?;
     let mut row = before.clone();
     row.take(&check::masked(&mask, &WRITABLE)?, &from, tx.ctx.now())?;
+    if row.class != before.class {
+        return Err(Error::invalid("note.class", "never changes"));
+    }
     known_goals(&tx, &row).await?;
     if row == before {
         return Ok(before);
@@ -407,9 +432,13 @@ pub async fn step(tx: Tx, name: NoteName, step: Step, etag: String, along: Along
             row.signed_at = Some(tx.ctx.now());
             row.content_hash = row.hash();
         }
+        Step::Amend if row.addenda.0.len() >= ADDENDA => {
+            let why = format!("{} has {ADDENDA} addenda; write another note", row.name());
+            return Err(Error::precondition("TOO_MANY_ADDENDA", why));
+        }
         Step::Amend => {
             let mut bad = Violations::default();
-            let text = bad.take("text", check::text(&along.text, 1..=50_000));
+            let text = bad.take("text", check::text(&along.text, 1..=20_000));
             let reason = bad.take("reason", check::text(&along.reason, 1..=1000));
             bad.finish()?;
             let (author, at) = (tx.ctx.subject().to_owned(), tx.ctx.now());

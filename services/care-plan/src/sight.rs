@@ -1,5 +1,7 @@
 //! How much of a case a caregiver sees: each of its resources belongs to a part of the record that they were granted or
-//! were not. Staff on the team and the patient see all of it.
+//! were not. Staff on the team and the patient see all of it, but for notes that are not for them.
+use std::collections::HashSet;
+
 use caseward_core::{Error, Name, Result};
 use caseward_store::{
     Scope,
@@ -24,7 +26,7 @@ pub async fn shown<R>(
 ) -> Result<Vec<R>> {
     let sight = relation::sight(scope, case.patient.uuid()).await?;
     if sight.is_whole() {
-        return Ok(rows);
+        return but_hidden_notes(scope, rows, resource).await;
     }
     let mut shown = Vec::with_capacity(rows.len());
     for row in rows {
@@ -33,6 +35,18 @@ pub async fn shown<R>(
         }
     }
     Ok(shown)
+}
+
+async fn but_hidden_notes<R>(
+    scope: &Scope,
+    mut rows: Vec<R>,
+    resource: impl Fn(&R) -> &str,
+) -> Result<Vec<R>> {
+    let of = |row: &R| NoteName::parse("resource", resource(row)).ok().map(|(_, note)| note);
+    let told: HashSet<_> = rows.iter().filter_map(of).collect();
+    let seen = note::seen(scope, told.into_iter().collect()).await?;
+    rows.retain(|row| of(row).is_none_or(|note| seen.contains(&note)));
+    Ok(rows)
 }
 
 async fn sees(scope: &Scope, sight: Sight, case: &case::Model, resource: &str) -> Result<bool> {

@@ -73,6 +73,12 @@ pub fn visible_beyond_scope(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
     visible_if(ctx, column, Condition::all().add(Column::Basis.ne(Basis::Caregiver)))
 }
 
+/// Restricts a query to the patients of whom `ctx` may see what staff write for each other.
+pub fn visible_to_staff(ctx: &Ctx, column: impl ColumnTrait) -> Condition {
+    let close = [Basis::Caregiver, Basis::Patient];
+    visible_if(ctx, column, Condition::all().add(Column::Basis.is_not_in(close)))
+}
+
 /// Restricts a query to the patients of whom `ctx` may see one of `topics`: everybody but a caregiver sees them all.
 pub fn visible_in(ctx: &Ctx, column: impl ColumnTrait, topics: &[Topic]) -> Condition {
     let granted = Expr::col((Entity, Column::Topics)).bit_and(set(topics.iter().copied())).ne(0);

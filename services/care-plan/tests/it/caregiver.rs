@@ -28,22 +28,16 @@ async fn eva(world: &World, case: &pb::Case, topics: &[Topic]) -> Caller {
     world.caller(&source, "care_team")
 }
 
-async fn note(ana: &mut Caller, case: &pb::Case, class: Class) -> pb::Note {
-    let note =
-        pb::Note { class: class.into(), text: "all is well".to_owned(), ..Default::default() };
-    let parent = case.name.clone();
-    let request = pb::CreateNoteRequest { parent, note: Some(note), ..Default::default() };
-    ana.notes.create_note(request).await.unwrap().into_inner()
-}
-
 /// A case with something in each part of it.
 async fn full(ana: &mut Caller) -> pb::Case {
     let case = ana.enrolled().await;
     let plan = ana.plan(&case).await;
     ana.goal(&plan, "walk to the park").await;
     ana.activity(&plan, "bring a scale").await;
-    note(ana, &case, Class::Progress).await;
-    note(ana, &case, Class::Supervision).await;
+    for class in [Class::Progress, Class::Supervision] {
+        let note = ana.writes(&case, class).await;
+        ana.signs(note).await;
+    }
     let task = Some(pb::Task { title: "call".to_owned(), ..Default::default() });
     let request = pb::CreateTaskRequest { parent: case.name.clone(), task, ..Default::default() };
     ana.tasks.create_task(request).await.unwrap();
@@ -162,10 +156,12 @@ async fn a_stream_tells_a_caregiver_only_of_their_part_and_goes_on() {
         let mut eva = eva(&world, &case, &[Topic::Notes]).await;
         let watch = pb::WatchCaseRequest { name: case.name.clone(), ..Default::default() };
         let mut stream = eva.cases.watch_case(watch).await.unwrap().into_inner();
-        note(&mut ana, &case, Class::Supervision).await;
+        let hidden = ana.writes(&case, Class::Supervision).await;
+        ana.signs(hidden).await;
         let plan = ana.plan(&case).await;
         ana.goal(&plan, "sleep").await;
-        let open = note(&mut ana, &case, Class::Progress).await;
+        let open = ana.writes(&case, Class::Progress).await;
+        ana.signs(open.clone()).await;
         let next = tokio::time::timeout(std::time::Duration::from_secs(20), stream.message());
         let entry = next.await.expect("within time").unwrap().expect("an entry");
         assert_eq!(entry.resource, open.name);

@@ -12,6 +12,7 @@ mod ledger;
 mod machine;
 mod machines;
 mod mistake;
+mod note;
 mod participation;
 mod plan;
 mod task;

@@ -21,14 +21,8 @@ pub struct Made {
 
 impl Caller {
     pub async fn one_of_each(&mut self, case: &pb::Case) -> Made {
-        let note = pb::Note {
-            class: pb::note::Class::Progress.into(),
-            text: "doing well".to_owned(),
-            ..Default::default()
-        };
-        let parent = case.name.clone();
-        let request = pb::CreateNoteRequest { parent, note: Some(note), ..Default::default() };
-        let note = self.notes.create_note(request).await.unwrap().into_inner();
+        let note = self.writes(case, pb::note::Class::Progress).await;
+        let note = self.signs(note).await;
         let request = pb::ListQuestionnairesRequest::default();
         let forms = self.assessments.list_questionnaires(request).await.unwrap().into_inner();
         let assessment = pb::Assessment {
