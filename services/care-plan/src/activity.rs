@@ -379,6 +379,15 @@ impl Model {
         }
     }
 
+    /// The step that releases an activity to where it was held; of a loaded one only whether it had begun is known.
+    fn release(&self) -> Step {
+        match self.held_in {
+            Some(State::InProgress) => Step::ReleaseToProgress,
+            None if self.started_at.is_some() => Step::ReleaseToProgress,
+            _ => Step::ReleaseToSchedule,
+        }
+    }
+
     /// The step that ends an activity whose plan or case ended: before it began, or after.
     fn ending(&self) -> Option<Step> {
         match (self.state, self.held_in) {
@@ -521,10 +530,9 @@ pub async fn step(
 ) -> Result<Model> {
     let mut row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let step = match (wish, row.held_in) {
-        (Wish::Step(step), _) => step,
-        (Wish::Release, Some(State::InProgress)) => Step::ReleaseToProgress,
-        (Wish::Release, _) => Step::ReleaseToSchedule,
+    let step = match wish {
+        Wish::Step(step) => step,
+        Wish::Release => row.release(),
     };
     let case = case::of_step(&tx, name.0, step == Step::EnterInError).await?;
     // A refused step names what is allowed before any other rule is asked.
@@ -645,12 +653,8 @@ pub async fn end_all(
 /// Ends an open activity that its plan no longer has, and answers with its name: one that has not begun is cancelled,
 /// another stopped.
 pub async fn end(tx: &Tx, case: &case::Model, mut row: Model, reason: &str) -> Result<String> {
-    if let (State::OnHold, Some(held_in)) = (row.state, row.held_in) {
-        let release = if held_in == State::InProgress {
-            Step::ReleaseToProgress
-        } else {
-            Step::ReleaseToSchedule
-        };
+    if row.state == State::OnHold {
+        let release = row.release();
         row = moved(tx, case, row, release, reason.to_owned(), None).await?;
     }
     if let Some(step) = row.ending() {

@@ -1,6 +1,6 @@
 //! What is done to an assessment: begun, answered, completed, amended, stopped; and the LACE index, which has no form.
 use caseward_api::careplan::v1 as pb;
-use caseward_core::{Ctx, Machine, Result, Time, Violations, check, data::Json};
+use caseward_core::{Ctx, Error, Machine, Result, Time, Violations, check, data::Json};
 use caseward_store::Tx;
 use prost_types::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::{
     assessment::{AssessmentName, Entity, Model, State, Step, get, names},
     assessment_score::{Answered, assess_risk, emit_raised, emit_scores, lace, lace_inputs},
     case::{self, CaseId},
-    timeline, transition,
+    form, timeline, transition,
 };
 
 /// What a step brings along.
@@ -35,7 +35,10 @@ pub async fn step(
     row.state = before.take(step, row.name())?;
     let mut raised = vec![];
     match step {
-        Step::Start => row.started_at = Some(tx.ctx.now()),
+        Step::Start => {
+            startable(&tx, &row).await?;
+            row.started_at = Some(tx.ctx.now());
+        }
         Step::SaveAnswers => {
             let answered = Answered::read(&tx, &row, &along.json, true).await?;
             row.json = along.json;
@@ -71,6 +74,18 @@ pub async fn step(
         assess_risk(&tx, &case).await?;
     }
     Ok(row)
+}
+
+/// Refuses to begin what no longer begins: the questionnaire was retired after the assessment was scheduled.
+async fn startable(tx: &Tx, row: &Model) -> Result<()> {
+    if let Some(id) = row.form_id {
+        let form = form::get(tx, id).await?;
+        if form.state != form::State::Active {
+            let why = format!("{} is retired; schedule another", form.id);
+            return Err(Error::precondition("QUESTIONNAIRE_RETIRED", why));
+        }
+    }
+    Ok(())
 }
 
 /// Fixes the answers of the row: checks them, scores them beside what was scored before, raises what cannot wait.

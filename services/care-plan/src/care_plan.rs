@@ -551,12 +551,18 @@ async fn activate(tx: &Tx, case: &case::Model, row: &mut Model, at: Time) -> Res
     Ok(())
 }
 
-/// The plan that a revision revises, where it is still carried out, with what was carried over.
+/// The plan that a revision revises, with what was carried over.
 async fn revised(tx: &Tx, row: &Model) -> Result<Option<(Model, Carried)>> {
     let Some(replaces) = row.replaces else { return Ok(None) };
     let old = get(tx, (row.case_id, replaces)).await?;
     if !matches!(old.state, State::Active | State::OnHold) {
-        return Ok(None);
+        // What was carried over from it has ended with it, and would begin anew.
+        let message = "the plan that this one revises has ended; revoke this one and write another";
+        return Err(Error::Precondition {
+            reason: "PLAN_CHANGED",
+            message: message.to_owned(),
+            subjects: vec![old.name()],
+        });
     }
     let carried = Carried::of(tx, old.id, row.id).await?;
     Ok(Some((old, carried)))
@@ -616,14 +622,19 @@ fn none_open(reason: &'static str, message: &str, open: Vec<String>) -> Result<(
     Err(Error::Precondition { reason, message: message.to_owned(), subjects: open })
 }
 
-/// Gives up every plan of a case that ends.
-pub async fn revoke_all(tx: &Tx, case: &case::Model, reason: &str) -> Result<()> {
+/// Gives up every plan of a case that ends, of those that are `meant`.
+pub async fn revoke_all(
+    tx: &Tx,
+    case: &case::Model,
+    reason: &str,
+    meant: impl Fn(&Model) -> bool,
+) -> Result<()> {
     let at = tx.ctx.now();
     let ended = [State::Revoked, State::Completed, State::EnteredInError];
     let select = Entity::of(&tx.ctx)
         .filter(Column::CaseId.eq(case.id))
         .filter(Column::State.is_not_in(ended));
-    for mut row in caseward_store::list(tx, select).await? {
+    for mut row in caseward_store::list(tx, select).await?.into_iter().filter(meant) {
         let mut before = row.state;
         if before == State::InReview {
             // Nobody reviews it any more.
@@ -741,9 +752,9 @@ fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement, kin: Kin) -> Res
 
 /// A new draft of a plan that is carried out, with the goals and activities that are still open.
 pub async fn revise(tx: Tx, name: CarePlanName, etag: String, reason: String) -> Result<Model> {
+    let case = case::open(&tx, name.0).await?;
     let old = get(&tx, name).await?;
     caseward_store::expect(old.name(), old.revision, &etag)?;
-    let case = case::open(&tx, name.0).await?;
     if !matches!(old.state, State::Active | State::OnHold) {
         let why = format!(
             "{} is {}; a plan is revised while it is ACTIVE or ON_HOLD",

@@ -9,7 +9,7 @@ use caseward_store::{
     relation::{self, Sight, Topic},
 };
 use prost_types::FieldMask;
-use sea_orm::entity::prelude::*;
+use sea_orm::{QuerySelect, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{member, sight, timeline};
@@ -392,9 +392,16 @@ impl When {
     }
 }
 
-/// The case, where something may still be done in it.
-pub async fn open(scope: &Scope, id: CaseId) -> Result<Model> {
-    let row = get(scope, id).await?;
+/// The case, which until the transaction ends nobody else changes, nor what is in it: a rule that reads several rows of
+/// a case reads them after this.
+pub async fn hold(tx: &Tx, id: CaseId) -> Result<Model> {
+    let select = Entity::of(&tx.ctx).filter(Column::Id.eq(id)).lock_exclusive();
+    caseward_store::get(tx, select, id).await
+}
+
+/// The same, where something may still be done in it.
+pub async fn open(tx: &Tx, id: CaseId) -> Result<Model> {
+    let row = hold(tx, id).await?;
     if row.state.is_end() {
         let why = format!("{id} is {}; reopen it first", row.state.label());
         return Err(Error::precondition("CASE_ENDED", why));
@@ -403,8 +410,8 @@ pub async fn open(scope: &Scope, id: CaseId) -> Result<Model> {
 }
 
 /// The case in which a step is taken: an open one, but what is on record may be put right in one that ended, too.
-pub async fn of_step(scope: &Scope, id: CaseId, puts_right: bool) -> Result<Model> {
-    if puts_right { get(scope, id).await } else { open(scope, id).await }
+pub async fn of_step(tx: &Tx, id: CaseId, puts_right: bool) -> Result<Model> {
+    if puts_right { hold(tx, id).await } else { open(tx, id).await }
 }
 
 /// The cases that a caller asks for.

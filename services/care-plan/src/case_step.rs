@@ -58,7 +58,7 @@ pub enum Wish {
 }
 
 pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) -> Result<Model> {
-    let mut row = case::get(&tx, id).await?;
+    let mut row = case::hold(&tx, id).await?;
     caseward_store::expect(id, row.revision, &etag)?;
     let step = match (wish, row.waitlisted_from) {
         (Wish::Step(step), _) => step,
@@ -87,8 +87,7 @@ pub async fn step(tx: Tx, id: CaseId, wish: Wish, etag: String, along: Along) ->
         }
         Step::Pause => {
             row.paused_at = Some(at);
-            task::stop_clocks(&tx, id, at).await?;
-            handoff::stop_clock(&tx, id).await?;
+            rest(&tx, id, at).await?;
         }
         Step::Resume => resume(&tx, &mut row, at).await?,
         Step::ProposeClosure if before == State::Paused => resume(&tx, &mut row, at).await?,
@@ -258,8 +257,14 @@ async fn begin(tx: &Tx, row: &mut Model, along: &Along, when: When) -> Result<Ti
     accountability::begin(tx, row, &person, when, Cause::default()).await
 }
 
+/// Stops the clocks of what is in a case that rests from `at` on.
+pub async fn rest(tx: &Tx, case: CaseId, at: Time) -> Result<()> {
+    task::stop_clocks(tx, case, at).await?;
+    handoff::stop_clock(tx, case).await
+}
+
 /// Lets the clocks run on.
-async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
+pub async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
     task::start_clocks(tx, row.id, at).await?;
     if let Some(since) = row.paused_at.take() {
         handoff::start_clock(tx, row.id, since, at).await?;
@@ -268,18 +273,27 @@ async fn resume(tx: &Tx, row: &mut Model, at: Time) -> Result<()> {
     Ok(())
 }
 
-/// What ends with a case: plans, tasks, an open handoff, accountability.
 async fn finish(tx: &Tx, row: &mut Model, when: When, along: &Along) -> Result<()> {
     let reason = if along.waiver.is_empty() { &along.reason } else { &along.waiver };
-    let why = if reason.is_empty() { "the case ended" } else { reason };
-    care_plan::revoke_all(tx, row, why).await?;
-    task::cancel_all(tx, row, &row.id.to_string(), why).await?;
-    handoff::overtake(tx, row.id, why).await?;
+    wind_up(tx, row, reason, |_| true).await?;
     accountability::end(tx, row, when).await?;
     row.closed_at.get_or_insert(when.at);
     row.paused_at = None;
     row.expected_return_at = None;
     Ok(())
+}
+
+/// Ends what is open in a case that ended: `plans`, tasks, a handoff.
+pub async fn wind_up(
+    tx: &Tx,
+    case: &Model,
+    reason: &str,
+    plans: impl Fn(&care_plan::Model) -> bool,
+) -> Result<()> {
+    let why = if reason.is_empty() { "the case ended" } else { reason };
+    care_plan::revoke_all(tx, case, why, plans).await?;
+    task::cancel_all(tx, case, &case.id.to_string(), why).await?;
+    handoff::overtake(tx, case.id, why).await
 }
 
 pub async fn record_attempt(

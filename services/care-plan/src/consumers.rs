@@ -11,7 +11,7 @@ use caseward_events::{Consumer, Event};
 use caseward_server::OwnPeer;
 use caseward_store::{Resource, Tx};
 use prost::Name;
-use sea_orm::{QueryOrder, entity::prelude::*};
+use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
 use time::Duration;
 use tonic::Code;
 
@@ -115,9 +115,9 @@ async fn after_death(tx: &Tx, patient: PatientId) -> Result<()> {
     Ok(())
 }
 
-/// The cases of a patient that have not ended, the newest first.
+/// The cases of a patient that have not ended, the newest first, held like [`crate::case::hold`].
 pub async fn open(tx: &Tx, patient: PatientId) -> Result<Vec<Model>> {
     let select = Entity::of(&tx.ctx).filter(Column::Patient.eq(patient)).order_by_desc(Column::Id);
-    let all = select.all(&tx.db).await?;
+    let all = select.lock_exclusive().all(&tx.db).await?;
     Ok(all.into_iter().filter(|case| !case.state.is_end()).collect())
 }

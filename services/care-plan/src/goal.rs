@@ -396,6 +396,20 @@ impl Model {
         bad.finish()
     }
 
+    /// Whether a target of the goal measures that: by one of its codes, or in the same words.
+    fn measures(&self, measure: &Concept) -> bool {
+        let is_same = |one: &Concept| {
+            let coded = one.codings.iter().any(|one| {
+                measure
+                    .codings
+                    .iter()
+                    .any(|other| (&other.system, &other.code) == (&one.system, &one.code))
+            });
+            coded || (!one.text.is_empty() && one.text == measure.text)
+        };
+        self.targets.0.iter().filter_map(|target| target.measure.as_ref()).any(is_same)
+    }
+
     /// What the goal says, apart from where it stands: what is agreed to and compared.
     pub fn content(&self) -> pb::Goal {
         let wire = pb::Goal::from(self.clone());
@@ -670,6 +684,9 @@ pub async fn observe(
         .is_some()
         .then(|| data::concept("progress.measure", &from.measure, &mut bad))
         .flatten();
+    if measure.as_ref().is_some_and(|measure| !row.measures(measure)) {
+        bad.add("progress.measure", "is not what a target of the goal measures");
+    }
     let value = bad.take("progress.value", data::quantity(&from.value));
     let note = bad.take("progress.note", check::text(&from.note, 0..=2000));
     let observed_at = match bad.take("progress.observe_time", check::moment(&from.observe_time)) {

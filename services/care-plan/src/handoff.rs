@@ -288,7 +288,7 @@ pub async fn fire_expiry(tx: &Tx, id: HandoffId) -> Result<()> {
 }
 
 async fn answer(tx: &Tx, mut row: Model, step: Step, reason: String) -> Result<Model> {
-    let mut case = case::get(tx, row.case_id).await?;
+    let mut case = case::hold(tx, row.case_id).await?;
     let before = row.state;
     row.state = before.take(step, row.name())?;
     row.answer_reason = reason;
@@ -297,6 +297,10 @@ async fn answer(tx: &Tx, mut row: Model, step: Step, reason: String) -> Result<M
     let row = caseward_store::update::<Entity>(tx, row).await?;
     timer::clear(tx, EXPIRY, row.id.uuid()).await?;
     if step == Step::Accept {
+        if row.expires_at <= tx.ctx.now() && case.paused_at.is_none() {
+            let why = "the proposal lapsed before it was answered; propose the handoff anew";
+            return Err(Error::precondition("HANDOFF_EXPIRED", why));
+        }
         if !case.state.is_accountable() {
             let why = "the case no longer needs an accountable person";
             return Err(Error::precondition("NOBODY_ACCOUNTABLE", why));

@@ -262,8 +262,8 @@ pub async fn end(
 ) -> Result<Model> {
     let row = get(&tx, name).await?;
     caseward_store::expect(row.name(), row.revision, &etag)?;
-    let case = case::get(&tx, name.0).await?;
-    if row.ends_at.is_some_and(|ends| ends <= tx.ctx.now()) {
+    let case = case::hold(&tx, name.0).await?;
+    if row.ends_at.is_some_and(|ends| ends <= tx.ctx.now() || Some(ends) == row.starts_at) {
         return Err(Error::precondition("MEMBER_ENDED", format!("{} ended", row.name())));
     }
     if case.accountable.as_deref() == Some(&row.person) && row.role.0.text == MANAGER {
@@ -275,13 +275,15 @@ pub async fn end(
     if when.at > tx.ctx.now() {
         bad.add("end_time", "is in the future");
     }
-    let after = when.after(row.starts_at);
-    if after.is_none() {
+    // One that was still to begin ends in the moment in which it would have, and so never was.
+    let ahead = row.starts_at.filter(|starts| at.is_none() && *starts > tx.ctx.now());
+    let ends = ahead.or(when.after(row.starts_at).map(|when| when.at));
+    if ends.is_none() {
         bad.add("end_time", "is before the membership began");
     }
     let reason = bad.take("reason", check::text(&reason, 0..=1000)).unwrap_or_default();
     bad.finish()?;
-    finish(&tx, &case, row, after.unwrap_or(when).at, reason).await
+    finish(&tx, &case, row, ends.unwrap_or(when.at), reason).await
 }
 
 async fn finish(

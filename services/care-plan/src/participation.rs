@@ -138,7 +138,7 @@ async fn settle(tx: &Tx, ended: Ended) -> Result<()> {
     Ok(())
 }
 
-/// Whether the person was enrolled by that consent, or by a word that they took back with it.
+/// Whether the person was enrolled by a consent, the last of which ended, or by a word that they took back with it.
 fn rests_on(case: &Model, ended: &Ended) -> bool {
-    case.consent == ended.consent || (ended.revoked && case.consent.is_empty())
+    !case.consent.is_empty() || ended.revoked
 }

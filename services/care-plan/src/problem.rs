@@ -335,7 +335,16 @@ pub async fn step(
     row.state = before.take(step, row.name())?;
     row.state_reason = reason;
     match step {
-        Step::Resolve => row.abated_at = Some(abated.unwrap_or(tx.ctx.now())),
+        Step::Resolve => {
+            let at = abated.unwrap_or(tx.ctx.now());
+            if at > tx.ctx.now() {
+                return Err(Error::invalid("abatement_time", "is in the future"));
+            }
+            if row.onset_at.is_some_and(|onset| at < onset) {
+                return Err(Error::invalid("abatement_time", "is before the problem began"));
+            }
+            row.abated_at = Some(at);
+        }
         Step::Reactivate => row.abated_at = None,
         Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,
         Step::Deactivate => {}

@@ -526,7 +526,7 @@ pub async fn step(
         Step::Offer | Step::Reject => row.owner = String::new(),
         Step::Complete => {
             let mut bad = Violations::default();
-            bad.put(&mut row.output, "output", check::text(&along.output, 0..=2000));
+            bad.put(&mut row.output, "output", check::text(&along.output, 0..=4000));
             bad.finish()?;
         }
         _ => {}
@@ -564,7 +564,8 @@ async fn moved(
     if !row.state.is_open() {
         timer::clear(tx, DUE, row.id.uuid()).await?;
     }
-    timeline::moved(tx, case, "TASK_MOVED", row.change(before.label())).await?;
+    let change = Transition { effective, ..row.change(before.label()) };
+    timeline::moved(tx, case, "TASK_MOVED", change).await?;
     if step == Step::Assign {
         assigned(tx, &row);
     } else {

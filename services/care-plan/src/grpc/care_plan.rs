@@ -1,4 +1,6 @@
 //! The RPC surface of plans: open the request, do the work, answer.
+use std::ops::RangeInclusive;
+
 use caseward_api::{
     Verb,
     careplan::v1::{self as pb, care_plan_service_server::CarePlanService},
@@ -24,8 +26,11 @@ pub struct CarePlans {
 
 /// The reason of a verb: demanded, or welcome.
 fn reason(verb: &impl Verb, demanded: bool) -> Result<String, Error> {
-    check::text(verb.reason(), usize::from(demanded)..=2000)
-        .map_err(|why| Error::invalid("reason", why))
+    reason_within(verb, usize::from(demanded)..=1000)
+}
+
+fn reason_within(verb: &impl Verb, chars: RangeInclusive<usize>) -> Result<String, Error> {
+    check::text(verb.reason(), chars).map_err(|why| Error::invalid("reason", why))
 }
 
 impl CarePlans {
@@ -59,7 +64,10 @@ impl CarePlans {
         use care_plan::Step::{EnterInError, Hold, Revoke};
         let (ctx, req) = Ctx::open(req)?;
         let name = Name::parse("name", req.name())?;
-        let reason = reason(&req, matches!(step, Hold | Revoke | EnterInError))?;
+        let reason = match step {
+            Revoke => reason_within(&req, 1..=2000)?,
+            _ => reason(&req, matches!(step, Hold | EnterInError))?,
+        };
         let (etag, effective) = (req.etag().to_owned(), effective(&req));
         let reply = self
             .store

@@ -6,8 +6,9 @@ use caseward_store::{Tx, identifier};
 use super::part::{self, Identity, Loaded};
 use crate::{
     accountability::{self, Cause},
+    care_plan,
     case::{self, Entity, IDENTIFIED, Model, State, When},
-    timeline,
+    case_step, timeline,
 };
 
 /// Makes or updates a case. It is ACTIVE where its state is not given and one of its plans is `running`.
@@ -26,7 +27,7 @@ async fn store(tx: &Tx, from: &pb::Case, running: bool) -> Result<(Action, Model
         place(tx, &mut row, from, state)?;
         return create(tx, row, from).await.map(|row| (Action::Created, row));
     };
-    let before = case::get(tx, known.into()).await?;
+    let before = case::hold(tx, known.into()).await?;
     if before.patient != draft.patient {
         return Err(Error::invalid("case.patient", "is another than that of the case"));
     }
@@ -69,7 +70,9 @@ fn place(tx: &Tx, row: &mut Model, from: &pb::Case, state: State) -> Result<()> 
         row.enrolled_at.get_or_insert(now);
     }
     row.closed_at = (state == State::Closed).then(|| closed.or(row.closed_at).unwrap_or(now));
-    row.paused_at = (state == State::Paused).then(|| row.paused_at.unwrap_or(now));
+    if state == State::Paused {
+        row.paused_at.get_or_insert(now);
+    }
     row.waitlisted_from =
         (state == State::Waitlisted).then(|| row.waitlisted_from.unwrap_or(State::Outreach));
     Ok(())
@@ -86,6 +89,9 @@ async fn create(tx: &Tx, mut row: Model, from: &pb::Case) -> Result<Model> {
 }
 
 async fn update(tx: &Tx, mut row: Model, before: &Model, from: &pb::Case) -> Result<Model> {
+    if row.state != before.state {
+        follow(tx, &mut row).await?;
+    }
     match (row.state.is_accountable(), row.accountable.is_some()) {
         (true, false) => begin(tx, &mut row, &person(tx, from)).await?,
         (false, true) => accountability::end(tx, &mut row, When::now(&tx.ctx)).await?,
@@ -102,6 +108,22 @@ async fn update(tx: &Tx, mut row: Model, before: &Model, from: &pb::Case) -> Res
         part::changed(&case::WRITABLE, before, |one, fields| one.take(fields, from, tx.ctx.now()));
     tx.emit(row.id, revision, &pb::CaseUpdated { case, patient, revision, changed_fields });
     Ok(row)
+}
+
+/// Does to what is in a case that the source moved what its step does. The plans that a source has it ends itself.
+async fn follow(tx: &Tx, row: &mut Model) -> Result<()> {
+    if let (State::Paused, Some(at)) = (row.state, row.paused_at) {
+        return case_step::rest(tx, row.id, at).await;
+    }
+    if row.state.is_end() {
+        row.paused_at = None;
+        let ours = |plan: &care_plan::Model| plan.identifiers.0.is_empty();
+        return case_step::wind_up(tx, row, &row.state_reason, ours).await;
+    }
+    if row.paused_at.is_some() {
+        case_step::resume(tx, row, tx.ctx.now()).await?;
+    }
+    Ok(())
 }
 
 /// Who is accountable for a case that needs somebody: whom the source names, else who loads.

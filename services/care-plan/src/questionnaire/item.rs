@@ -12,7 +12,7 @@ use super::{
 };
 
 const MOST_ITEMS: usize = 2_000;
-const DEEPEST: usize = 20;
+const DEEPEST: usize = 10;
 const MOST_CONDITIONS: usize = 100;
 /// Past these a caller learns nothing more, and a hostile file costs more than it should.
 pub(super) const MOST_VIOLATIONS: usize = 200;
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
             }
         };
         if depth > DEEPEST {
-            self.wrong(format!("{path}item"), "is nested more than 20 deep");
+            self.wrong(format!("{path}item"), "is nested more than 10 deep");
             return vec![];
         }
         let mut items = vec![];
@@ -451,7 +451,7 @@ mod tests {
             json!([]),
             |inside, n| json!([{ "linkId": n.to_string(), "type": "group", "item": inside }]),
         );
-        assert!(wrong(deep)[0].ends_with("is nested more than 20 deep"));
+        assert!(wrong(deep)[0].ends_with("is nested more than 10 deep"));
         let long = Questionnaire::parse(&" ".repeat(1024 * 1024 + 1)).unwrap_err();
         assert_eq!(long[0].why, "is longer than 1 MiB");
     }

@@ -2,6 +2,7 @@
 use caseward_api::careplan::v1::{self as pb, case::State};
 use time::Duration;
 use tonic::Code;
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use crate::{
@@ -335,6 +336,28 @@ async fn an_outreach_that_is_given_up_leaves_nothing_to_do() {
             let get = pb::GetCarePlanRequest { name: plan.name };
             let plan = sam.plans.get_care_plan(get).await.unwrap().into_inner();
             assert_eq!(plan.state(), pb::care_plan::State::Revoked);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_begun_beside_a_closing_stands_in_its_way_or_comes_too_late() {
+    for world in worlds().await {
+        let mut sam = world.caller("sam", "supervisor");
+        for _ in 0..12 {
+            let case = sam.case_in(&world, State::Closing).await;
+            let pb::Case { name, etag, .. } = case.clone();
+            let close = pb::CloseCaseRequest { name, etag, ..Default::default() };
+            let task = Some(pb::Task { title: "call".to_owned(), ..Default::default() });
+            let parent = case.name.clone();
+            let create = pb::CreateTaskRequest { parent, task, ..Default::default() };
+            let (mut one, mut other) = (sam.clone(), sam.clone());
+            let (closed, made) =
+                tokio::join!(one.cases.close_case(close), other.tasks.create_task(create));
+            let refused = closed.map(|_| ()).and(made.map(|_| ())).unwrap_err();
+            let reason = refused.get_details_error_info().unwrap().reason;
+            let ended = sam.read(&case).await.state() == State::Closed;
+            assert_eq!(reason, if ended { "CASE_ENDED" } else { "OPEN_OBLIGATIONS" });
         }
     }
 }

@@ -3,6 +3,7 @@ use caseward_api::{
     careplan::v1 as pb,
     types::v1::{Identifier, IngestOutcome, ingest_outcome::Action},
 };
+use time::Duration;
 use tonic::Code;
 
 use crate::world::{concept, patient, worlds};
@@ -267,5 +268,77 @@ async fn a_case_manager_may_not_load() {
         let mut ana = world.caller("ana", "case_manager");
         let refused = ana.ingest.ingest_cases(request(&bundle())).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_that_a_load_moves_takes_what_is_in_it_along() {
+    use pb::{case::State, handoff, task};
+    for world in worlds().await {
+        let mut loader = world.caller("loader", "integration");
+        let mut sam = world.caller("sam", "supervisor");
+        let mut bundle = bundle();
+        let mut load = async |state: State| {
+            bundle.case.as_mut().unwrap().state = state.into();
+            let reply = loader.ingest.ingest_cases(request(&bundle)).await.unwrap().into_inner();
+            reply.outcomes[0].case.clone().unwrap().name
+        };
+        let name = load(State::Active).await;
+        let case = sam.read(&pb::Case { name, ..Default::default() }).await;
+        let due = (world.now() + Duration::days(2)).into();
+        let title = "call".to_owned();
+        let task = Some(pb::Task { title, due_time: Some(due), ..Default::default() });
+        let parent = case.name.clone();
+        let request = pb::CreateTaskRequest { parent, task, ..Default::default() };
+        let call = sam.tasks.create_task(request).await.unwrap().into_inner();
+        let offer = sam.offers(&case, "ben").await.unwrap();
+
+        load(State::Paused).await;
+        world.advance(Duration::days(10)).await;
+        assert!(!sam.again(&call).await.overdue, "its clock stands");
+        load(State::Active).await;
+        let seconds = |task: &pb::Task| task.due_time.unwrap().seconds;
+        assert_eq!(seconds(&sam.again(&call).await) - seconds(&call), 10 * 86_400);
+        let get = pb::GetHandoffRequest { name: offer.name };
+        let waits = sam.cases.get_handoff(get.clone()).await.unwrap().into_inner();
+        assert_eq!(waits.state(), handoff::State::Proposed);
+        let own = sam.plan(&case).await;
+
+        load(State::Closed).await;
+        assert_eq!(sam.again(&call).await.state(), task::State::Cancelled);
+        let over = sam.cases.get_handoff(get).await.unwrap().into_inner();
+        assert_eq!(over.state(), handoff::State::Withdrawn);
+        let list = pb::ListCarePlansRequest { parent: case.name.clone(), ..Default::default() };
+        let plans = sam.plans.list_care_plans(list).await.unwrap().into_inner().care_plans;
+        let state = |mine: bool| {
+            let of = plans.iter().find(|plan| (plan.name == own.name) == mine);
+            of.unwrap().state()
+        };
+        let kept = (state(true), state(false));
+        assert_eq!(kept, (pb::care_plan::State::Revoked, pb::care_plan::State::Active));
+        let before = sam.read(&case).await;
+        load(State::Closed).await;
+        assert_eq!(sam.read(&case).await, before, "the same again changes nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_loaded_on_hold_ends_with_its_plan() {
+    for world in worlds().await {
+        let mut loader = world.caller("loader", "integration");
+        let mut sam = world.caller("sam", "supervisor");
+        let mut bundle = bundle();
+        bundle.plans[0].activities[0].state = pb::activity::State::OnHold.into();
+        let reply = loader.ingest.ingest_cases(request(&bundle)).await.unwrap().into_inner();
+        let plan = &reply.outcomes[0].plans[0];
+        let name = plan.care_plan.clone().unwrap().name;
+        let get = pb::GetCarePlanRequest { name: name.clone() };
+        let etag = sam.plans.get_care_plan(get).await.unwrap().into_inner().etag;
+        let reason = "she moved".to_owned();
+        let revoke = pb::RevokeCarePlanRequest { name, etag, reason, ..Default::default() };
+        sam.plans.revoke_care_plan(revoke).await.unwrap();
+        let get = pb::GetActivityRequest { name: plan.activities[0].name.clone() };
+        let activity = sam.plans.get_activity(get).await.unwrap().into_inner();
+        assert_eq!(activity.state(), pb::activity::State::Cancelled);
     }
 }

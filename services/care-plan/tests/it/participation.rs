@@ -104,6 +104,9 @@ async fn a_consent_that_ends_troubles_nobody_where_another_holds_or_nothing_rest
         world.tell(expired(&renewed, &old)).await;
         world.tell(revoked(&renewed, &old)).await;
         assert!(sam.tasks_in(&renewed).await.is_empty(), "it was renewed");
+        let new = world.consents.lock().unwrap().drain(..).next().unwrap();
+        world.tell(expired(&renewed, &new)).await;
+        assert_eq!(sam.tasks_in(&renewed).await.len(), 1, "nor does the new one hold any more");
 
         let (other, given) = sam.enrolled_by_consent(&world).await;
         world.consents.lock().unwrap().clear();

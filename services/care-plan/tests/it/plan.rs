@@ -8,7 +8,7 @@ use time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::world::{Caller, World, patient, worlds};
+use crate::world::{Caller, World, concept, patient, worlds};
 
 /// A plan with two goals and an activity, as far as active.
 async fn active(world: &World, ana: &mut Caller) -> (pb::Case, pb::CarePlan) {
@@ -641,5 +641,86 @@ async fn a_plan_that_is_no_longer_what_was_said_yes_to_is_not_carried_out() {
         assert_eq!(reason(&refused), "PLAN_CHANGED", "they agreed to the scale");
         let broken = refused.get_details_precondition_failure().unwrap().violations;
         assert_eq!(broken[0].subject, scale.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_of_a_plan_that_ended_meanwhile_brings_nothing_back() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let (_, first) = active(&world, &mut ana).await;
+        let draft = revised(&mut ana, &first).await;
+        let late = approved(&world, &mut ana, draft).await;
+        let late = agreed(&mut ana, &late).await.unwrap();
+        let request = pb::RevokeCarePlanRequest {
+            name: first.name.clone(),
+            etag: first.etag,
+            reason: "she moved".to_owned(),
+            ..Default::default()
+        };
+        ana.plans.revoke_care_plan(request).await.unwrap();
+        let refused = activated(&mut ana, &late).await.unwrap_err();
+        assert_eq!(reason(&refused), "PLAN_CHANGED");
+        let broken = refused.get_details_precondition_failure().unwrap().violations;
+        assert_eq!(broken[0].subject, first.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_who_revise_a_plan_at_once_one_writes_the_revision() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        for _ in 0..8 {
+            let (_, plan) = active(&world, &mut ana).await;
+            let revise = async |mut caller: Caller| {
+                let request = pb::ReviseCarePlanRequest {
+                    name: plan.name.clone(),
+                    etag: plan.etag.clone(),
+                    reason: "a new goal".to_owned(),
+                    ..Default::default()
+                };
+                caller.plans.revise_care_plan(request).await
+            };
+            let (one, other) = tokio::join!(revise(ana.clone()), revise(ana.clone()));
+            let refused = one.and(other).unwrap_err();
+            assert_eq!(reason(&refused), "REVISION_OPEN");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_measured_is_what_a_target_of_the_goal_measures() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let case = ana.enrolled().await;
+        let plan = ana.plan(&case).await;
+        let target = pb::Target {
+            measure: concept("steps a day"),
+            detail: "more".to_owned(),
+            ..Default::default()
+        };
+        let goal =
+            pb::Goal { description: concept("walk"), targets: vec![target], ..Default::default() };
+        let parent = plan.name.clone();
+        let request = pb::CreateGoalRequest { parent, goal: Some(goal), ..Default::default() };
+        ana.plans.create_goal(request).await.unwrap();
+        let plan = activate(&world, &mut ana, plan).await;
+        let walk = goals(&mut ana, &plan).await.remove(0);
+        let walk = pursued(&mut ana, &walk).await;
+        let recorded = |measure| pb::RecordGoalProgressRequest {
+            name: walk.name.clone(),
+            etag: walk.etag.clone(),
+            progress: Some(pb::GoalProgress {
+                achievement: pb::goal::Achievement::Improving.into(),
+                measure,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let refused =
+            ana.plans.record_goal_progress(recorded(concept("weight"))).await.unwrap_err();
+        let bad = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(bad[0].field, "progress.measure");
+        ana.plans.record_goal_progress(recorded(concept("steps a day"))).await.unwrap();
     }
 }

@@ -1,5 +1,5 @@
 //! Who is on the care team sees the patient, from the moment they join to the moment they leave.
-use caseward_api::{careplan::v1 as pb, patient::v1::RelatedPerson};
+use caseward_api::{careplan::v1 as pb, patient::v1::RelatedPerson, types::v1::Period};
 use time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -105,5 +105,40 @@ async fn whoever_is_accountable_cannot_leave_the_team() {
         let refused = ana.cases.end_member(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert!(refused.message().contains("hand the case over"), "{}", refused.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_membership_that_has_not_begun_is_taken_back_and_never_begins() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut ben = world.caller("ben", "care_team");
+        let case = ana.enrolled().await;
+        let start = Some((world.now() + Duration::days(3)).into());
+        let member = pb::Member {
+            person: "ben".to_owned(),
+            role: concept("Nurse"),
+            period: Some(Period { start, end: None }),
+            ..Default::default()
+        };
+        let request = pb::AddMemberRequest {
+            parent: case.name.clone(),
+            member: Some(member),
+            ..Default::default()
+        };
+        let member = ana.cases.add_member(request).await.unwrap().into_inner();
+        let end = pb::EndMemberRequest {
+            name: member.name,
+            etag: member.etag,
+            reason: "another Ben".to_owned(),
+            ..Default::default()
+        };
+        let ended = ana.cases.end_member(end.clone()).await.unwrap().into_inner();
+        let again = pb::EndMemberRequest { etag: ended.etag, ..end };
+        let again = ana.cases.end_member(again).await.unwrap_err();
+        assert_eq!(again.get_details_error_info().unwrap().reason, "MEMBER_ENDED");
+        world.advance(Duration::days(4)).await;
+        let get = pb::GetCaseRequest { name: case.name };
+        assert_eq!(ben.cases.get_case(get).await.unwrap_err().code(), Code::NotFound);
     }
 }
