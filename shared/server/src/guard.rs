@@ -21,7 +21,12 @@ use caseward_store::{Store, audit::Entry};
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, HeaderName};
 use http_body::Frame;
-use tokio::{sync::Semaphore, task::AbortHandle, time::Sleep};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    task::{AbortHandle, JoinHandle},
+    time::Sleep,
+};
 use tonic::{Code, Status, service::Routes};
 use tracing::{Instrument, warn};
 
@@ -111,14 +116,27 @@ impl Guard {
         Ok((caller, Instant::now() + token::left(&claims, now)))
     }
 
-    /// Puts an entry on the audit log; where that cannot be, the access is refused.
+    /// Puts an entry on the audit log in a task of its own: a caller who leaves meanwhile, or whose time is over, takes
+    /// nothing back, so that whoever handed it over need not hand over another.
+    fn keep(&self, ctx: &Ctx, entry: Entry) -> Option<JoinHandle<Result<(), Error>>> {
+        let (store, runtime) = (self.store.clone()?, Handle::try_current().ok()?);
+        let ctx = Ctx { deadline: Instant::now() + Ctx::TASK, ..ctx.clone() };
+        Some(runtime.spawn(async move { store.audit(&ctx, entry).await }))
+    }
+
+    /// Puts an entry on the audit log and waits for it; where that cannot be, the access is refused.
     async fn audit(&self, ctx: &Ctx, entry: Entry) -> Result<(), Error> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let kept = tokio::time::timeout(AUDIT.min(ctx.left()), store.audit(ctx, entry)).await;
-        kept.unwrap_or(Err(Error::Deadline)).map_err(|cause| {
+        let Some(mut kept) = self.keep(ctx, entry) else { return Ok(()) };
+        let known = match tokio::time::timeout(AUDIT.min(ctx.left()), &mut kept).await {
+            Ok(Ok(known)) => known,
+            Ok(Err(_panic)) => Err(Error::internal("the audit of a call panicked")),
+            Err(_late) => Err(Error::Deadline),
+        };
+        known.map_err(|cause| {
             if ctx.left().is_zero() {
                 return Error::Deadline;
             }
+            kept.abort();
             meters().refused.add(1, &[]);
             warn!(cause = %cause, "the audit log does not take entries; access to patient data is refused");
             Error::Unavailable("the audit log does not answer; try again")
@@ -136,7 +154,7 @@ impl Guard {
         if !method.phi || self.leaves_out(method) {
             return answered(&ctx, handler.await);
         }
-        let mut owed = Owed { guard: self, ctx, method, end: Entry::whole, outcome: None };
+        let mut owed = Owed { guard: self, ctx, method, end: Some(Entry::whole), outcome: None };
         match owed.settle(handler).await {
             Ok(response) if method.streams && code_of(&response) == Code::Ok => {
                 let until = tokio::time::sleep_until(owed.ctx.deadline.into());
@@ -150,8 +168,10 @@ impl Guard {
                 response
             }
             Err(error) => {
-                // The log was asked, and does not answer.
-                owed.ctx.record.settle();
+                // The log was asked, and does not answer; where only the time was over, it is still owed.
+                if !matches!(error, Error::Deadline) {
+                    owed.end = None;
+                }
                 Status::from(error).into_http()
             }
         }
@@ -163,8 +183,8 @@ struct Owed {
     guard: Guard,
     ctx: Ctx,
     method: &'static Method,
-    /// The entry that ends the record: all of it, or the end of what began.
-    end: fn(&Ctx, &str) -> Entry,
+    /// The entry that ends the record: all of it, or the end of what began. None once it was handed over or refused.
+    end: Option<fn(&Ctx, &str) -> Entry>,
     outcome: Option<Code>,
 }
 
@@ -181,15 +201,16 @@ impl Owed {
             _ => tokio::time::timeout(SOON, &mut handler).await.ok(),
         };
         let Some(answer) = soon else {
-            // Whoever leaves while the log takes it cannot tell whether it has.
-            self.end = Entry::end;
+            self.end = Some(Entry::end);
             self.guard.audit(&self.ctx, Entry::begin(&self.ctx)).await?;
             return Ok(answered(&self.ctx, handler.await));
         };
         let response = answered(&self.ctx, answer);
         if !self.ctx.record.is_settled() {
-            let entry = Entry::whole(&self.ctx, code_name(code_of(&response)));
-            self.guard.audit(&self.ctx, entry).await?;
+            let outcome = code_name(code_of(&response));
+            if let Some(end) = self.end.take() {
+                self.guard.audit(&self.ctx, end(&self.ctx, outcome)).await?;
+            }
         }
         Ok(response)
     }
@@ -197,9 +218,7 @@ impl Owed {
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        if self.ctx.record.is_settled() {
-            return;
-        }
+        let Some(end) = self.end.filter(|_| !self.ctx.record.is_settled()) else { return };
         let outcome = code_name(self.outcome.unwrap_or_else(|| {
             if std::thread::panicking() {
                 Code::Internal
@@ -209,13 +228,8 @@ impl Drop for Owed {
                 Code::Cancelled
             }
         }));
-        // Nobody waits for it, so the caller's deadline does not count.
-        let ctx = Ctx { deadline: Instant::now() + Ctx::TASK, ..self.ctx.clone() };
-        let entry = (self.end)(&ctx, outcome);
-        let Some(store) = self.guard.store.clone() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         // Where it fails, the sweeper closes the record later.
-        runtime.spawn(async move { store.audit(&ctx, entry).await });
+        drop(self.guard.keep(&self.ctx, end(&self.ctx, outcome)));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accept;
 mod authority;
+mod guard;
 mod settings;
 mod token;
 mod transport;
