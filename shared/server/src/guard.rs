@@ -191,8 +191,9 @@ struct Owed {
 impl Owed {
     /// What `handler` answers, once the log holds enough for it to leave.
     ///
-    /// A change that commits has its entry with it. A read that ends soon has one entry, which its answer waits for; of
-    /// a slower one the beginning is on disk first, and of a stream before its handler runs, and the end may follow.
+    /// A change that commits has its entry with it. A read that ends soon has one entry; a slower one has its beginning
+    /// on disk after that time. The answer waits for the entry that says whom it tells of; only of a stream, whose
+    /// beginning is on disk before its handler runs, the end follows.
     async fn settle(&mut self, handler: impl Future<Output = Handled>) -> Result<Response, Error> {
         let mut handler = pin!(handler);
         let soon = match self.method {
@@ -200,13 +201,16 @@ impl Owed {
             Method { streams: true, .. } => None,
             _ => tokio::time::timeout(SOON, &mut handler).await.ok(),
         };
-        let Some(answer) = soon else {
-            self.end = Some(Entry::end);
-            self.guard.audit(&self.ctx, Entry::begin(&self.ctx)).await?;
-            return Ok(answered(&self.ctx, handler.await));
+        let answer = match soon {
+            Some(answer) => answer,
+            None => {
+                self.end = Some(Entry::end);
+                self.guard.audit(&self.ctx, Entry::begin(&self.ctx)).await?;
+                handler.await
+            }
         };
         let response = answered(&self.ctx, answer);
-        if !self.ctx.record.is_settled() {
+        if !self.method.streams && !self.ctx.record.is_settled() {
             let outcome = code_name(code_of(&response));
             if let Some(end) = self.end.take() {
                 self.guard.audit(&self.ctx, end(&self.ctx, outcome)).await?;

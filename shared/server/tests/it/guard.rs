@@ -18,7 +18,9 @@ use caseward_store::audit::{self, Column};
 use caseward_store::{Settings, Store, migrations};
 use caseward_testkit::{Database, databases};
 use futures_util::{Stream, stream};
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -205,6 +207,26 @@ async fn a_change_that_ends_after_its_deadline_is_on_record() {
         assert_eq!(answer.code(), Code::DeadlineExceeded);
         bench.double.gate.notify_one();
         assert_eq!(bench.record("late", 1).await, of(&[("WHOLE", "OK", 1)]));
+    }
+}
+
+#[tokio::test]
+async fn a_slow_read_tells_of_a_patient_once_the_log_knows_which() {
+    for bench in benches().await {
+        let slow = tokio::spawn(bench.list("slow", "wait"));
+        assert_eq!(bench.record("slow", 1).await, of(&[("BEGIN", "", 0)]));
+        bench.double.gate.notify_one();
+        slow.await.unwrap().unwrap();
+        let entries = bench.record("slow", 0).await;
+        assert_eq!(entries, of(&[("BEGIN", "", 0), ("END", "OK", 1)]));
+
+        let refused = tokio::spawn(bench.list("refused", "wait"));
+        assert_eq!(bench.record("refused", 1).await, of(&[("BEGIN", "", 0)]));
+        bench.db.execute_unprepared("ALTER TABLE audit RENAME TO audit_away").await.unwrap();
+        bench.double.gate.notify_one();
+        assert_eq!(refused.await.unwrap().unwrap_err().code(), Code::Unavailable);
+        bench.db.execute_unprepared("ALTER TABLE audit_away RENAME TO audit").await.unwrap();
+        assert_eq!(bench.record("refused", 1).await, of(&[("BEGIN", "", 0)]));
     }
 }
 
