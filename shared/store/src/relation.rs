@@ -135,6 +135,24 @@ pub async fn sights(
     Ok(sights)
 }
 
+/// Those of `patients` to whom the caller was related and is no more, where that is what they are seen by.
+pub(crate) async fn lost(scope: &Scope, patients: &[Uuid]) -> Result<Vec<Uuid>> {
+    if scope.ctx.caller.reach == Reach::Organization || patients.is_empty() {
+        return Ok(vec![]);
+    }
+    let known = known(&scope.ctx, scope.ctx.subject());
+    let known = known.filter(Column::Patient.is_in(patients.iter().copied()));
+    let (ended, other): (Vec<_>, Vec<_>) = known
+        .all(&scope.db)
+        .await?
+        .into_iter()
+        .partition(|row| row.ends_at.is_some_and(|end| end <= scope.ctx.now()));
+    let holds = |patient| {
+        other.iter().any(|row| row.patient == patient && row.starts_at <= scope.ctx.now())
+    };
+    Ok(ended.into_iter().map(|row| row.patient).filter(|patient| !holds(*patient)).collect())
+}
+
 /// How much the caller sees of `patient`.
 pub async fn sight(scope: &Scope, patient: Uuid) -> Result<Sight> {
     Ok(sights(scope, [patient]).await?.remove(&patient).unwrap_or(Sight(0)))
@@ -178,6 +196,9 @@ pub fn key(resource: Uuid, basis: Basis) -> Uuid {
 /// What had begun or ended by then has done so for everybody, also for a process whose clock is behind: it is kept as
 /// so much older as clocks may differ.
 pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
+    if row.subject == tx.ctx.subject() && row.ends_at.is_some_and(|end| end <= at) {
+        tx.side(|side| side.left.push(row.patient));
+    }
     row.starts_at = settled(row.starts_at, at);
     row.ends_at = row.ends_at.map(|end| settled(end, at));
     let conflict = OnConflict::column(Column::Source)
@@ -222,9 +243,7 @@ pub async fn between(scope: &Scope, subject: &str, patient: Uuid) -> Result<Vec<
 
 /// The patients whom `subject` is or cares for, or once did; themselves first.
 pub async fn cared_for(scope: &Scope, subject: &str) -> Result<Vec<Uuid>> {
-    let mut rows = Entity::find()
-        .filter(Column::Organization.eq(scope.ctx.organization()))
-        .filter(Column::Subject.eq(subject))
+    let mut rows = known(&scope.ctx, subject)
         .filter(Column::Basis.is_in([Basis::Patient, Basis::Caregiver]))
         .limit(100)
         .all(&scope.db)
@@ -236,9 +255,14 @@ pub async fn cared_for(scope: &Scope, subject: &str) -> Result<Vec<Uuid>> {
 /// The relations of `subject` that hold now.
 fn held(ctx: &Ctx, subject: &str) -> Select<Entity> {
     let now = ctx.now();
+    known(ctx, subject)
+        .filter(Column::StartsAt.lte(now))
+        .filter(Condition::any().add(Column::EndsAt.is_null()).add(Column::EndsAt.gt(now)))
+}
+
+/// The relations of `subject`, those that ended among them.
+fn known(ctx: &Ctx, subject: &str) -> Select<Entity> {
     Entity::find()
         .filter(Column::Organization.eq(ctx.organization()))
         .filter(Column::Subject.eq(subject))
-        .filter(Column::StartsAt.lte(now))
-        .filter(Condition::any().add(Column::EndsAt.is_null()).add(Column::EndsAt.gt(now)))
 }

@@ -3,7 +3,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use caseward_core::{Ctx, Error, Result, Time};
 use sea_orm::{ActiveValue::Set, entity::prelude::*};
 
-use crate::scope::{Scope, Tx};
+use crate::{
+    relation,
+    scope::{Scope, Tx},
+};
 
 /// The reply of one request.
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
@@ -22,7 +25,8 @@ pub struct Model {
     pub digest: Vec<u8>,
     /// The reply.
     pub reply: Vec<u8>,
-    /// Whose data it holds: ids of patients, separated by spaces.
+    /// Whose data it holds: ids of patients, separated by spaces. One whom the request itself had the caller leave is
+    /// there once more, behind a minus.
     pub patients: String,
     /// When it was given.
     pub created_at: Time,
@@ -50,17 +54,21 @@ impl Key {
         Key { id, digest: digest(&SHA256, &whole).as_ref().to_vec() }
     }
 
-    /// The reply that was given to this request before. To give it again is to show what it holds again.
+    /// The reply that was given to this request before. To give it again is to show what it holds again, which nobody is
+    /// shown who has been let go since.
     pub(crate) async fn earlier(&self, scope: &Scope) -> Result<Option<Vec<u8>>> {
-        match self.row(&scope.ctx, &scope.db).await? {
-            None => Ok(None),
-            Some(row) if row.digest == self.digest => {
-                let patients = row.patients.split(' ').filter_map(|id| id.parse().ok());
-                patients.for_each(|patient| scope.ctx.record.saw(patient));
-                Ok(Some(row.reply))
-            }
-            Some(_) => Err(Error::invalid("request_id", "was used for another request")),
+        let Some(row) = self.row(&scope.ctx, &scope.db).await? else { return Ok(None) };
+        if row.digest != self.digest {
+            return Err(Error::invalid("request_id", "was used for another request"));
         }
+        let words = || row.patients.split(' ');
+        let patients = ids(words());
+        let left = ids(words().filter_map(|word| word.strip_prefix('-')));
+        if relation::lost(scope, &patients).await?.iter().any(|patient| !left.contains(patient)) {
+            return Err(Error::NotFound("what the request is about".to_owned()));
+        }
+        patients.into_iter().for_each(|patient| scope.ctx.record.saw(patient));
+        Ok(Some(row.reply))
     }
 
     /// Whether a reply is kept under this key.
@@ -75,17 +83,25 @@ impl Key {
 
     /// Keeps the reply. Where two replicas race, the primary key lets one commit; the other runs again.
     pub(crate) fn keep(&self, tx: &Tx, reply: Vec<u8>) {
+        let mut patients = tx.ctx.record.patients_text();
+        for patient in tx.side(|side| std::mem::take(&mut side.left)) {
+            patients.push_str(&format!(" -{patient}"));
+        }
         let row = ActiveModel {
             organization: Set(tx.ctx.organization()),
             subject: Set(tx.ctx.subject().to_owned()),
             request_id: Set(self.id),
             digest: Set(self.digest.clone()),
             reply: Set(reply),
-            patients: Set(tx.ctx.record.patients_text()),
+            patients: Set(patients),
             created_at: Set(tx.ctx.now()),
         };
         tx.side(|side| side.replay.push(row));
     }
+}
+
+fn ids<'a>(words: impl Iterator<Item = &'a str>) -> Vec<Uuid> {
+    words.filter_map(|word| word.parse().ok()).collect()
 }
 
 /// Forgets replies given before `before`.

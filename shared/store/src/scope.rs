@@ -51,6 +51,8 @@ pub(crate) struct Side {
     pub(crate) inbox: Vec<inbox::ActiveModel>,
     pub(crate) replay: Vec<replay::ActiveModel>,
     pub(crate) audit: Vec<crate::audit::Entry>,
+    /// The patients to whom the work ended a relation of its own caller.
+    pub(crate) left: Vec<Uuid>,
 }
 caseward_core::confidential!(Side);
 

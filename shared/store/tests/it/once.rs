@@ -7,16 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use caseward_core::{Error, Reach};
-use caseward_store::{Tx, etag};
+use caseward_core::{Clock, Ctx, Error, Reach, Time};
+use caseward_store::{Basis, Tx, etag, relation};
 use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    aside, call, call_in, each,
-    note::{self, Answer, Write, fresh, once, send, write},
+    ORGANIZATION, aside, call, call_in, each,
+    note::{self, Answer, Write, fresh, once, send, write, write_about},
     number,
+    scope::relate_ana,
 };
 
 #[tokio::test]
@@ -72,6 +73,71 @@ async fn a_reply_is_forgotten_after_a_day_and_not_before() {
         store.sweep(ctx.now() + time::Duration::hours(26)).await.unwrap();
         let again = write(&store, &ctx, &request).await.unwrap_err();
         assert_eq!(again.code(), Code::AlreadyExists);
+    })
+    .await;
+}
+
+/// A call by ana, who sees the patients to whom she is related, at the time of `clock`.
+fn related(clock: &Clock) -> Ctx {
+    Ctx { clock: clock.clone(), ..call_in(ORGANIZATION, "ana", Reach::Related) }
+}
+
+#[tokio::test]
+async fn an_answer_is_not_given_again_to_somebody_who_was_let_go() {
+    each(async |_, store| {
+        let boss = call("boss");
+        let (patient, source, now) = (Uuid::now_v7(), Uuid::now_v7(), boss.now());
+        let relate = async |revision: i64, ends_at: Option<Time>| {
+            relate_ana(&store, &boss, (source, revision), patient, (now, ends_at), now).await;
+        };
+        relate(1, None).await;
+        let request = fresh("one");
+        let send = async |ctx: &Ctx| write_about(&store, ctx, patient, &request).await;
+        let first = send(&related(&boss.clock)).await.unwrap();
+        assert_eq!(send(&related(&boss.clock)).await.unwrap(), first);
+        relate(2, Some(now)).await;
+        let ana = related(&boss.clock);
+        assert_eq!(send(&ana).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(ana.record.rows(), 0);
+        // Who sees the whole organization was not let go by that.
+        assert_eq!(send(&call("ana")).await.unwrap(), first);
+        relate(3, None).await;
+        assert_eq!(send(&related(&boss.clock)).await.unwrap(), first);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_to_whoever_let_themselves_go_by_the_request() {
+    each(async |_, store| {
+        let boss = call("boss");
+        let (patient, source, now) = (Uuid::now_v7(), Uuid::now_v7(), boss.now());
+        relate_ana(&store, &boss, (source, 1), patient, (now, None), now).await;
+        let before = fresh("before");
+        write_about(&store, &related(&boss.clock), patient, &before).await.unwrap();
+        let leave = fresh("leave");
+        let send = async || -> caseward_core::Result<Answer> {
+            let work = move |tx: Tx| async move {
+                let ended = relation::Model {
+                    source,
+                    organization: ORGANIZATION,
+                    subject: "ana".to_owned(),
+                    patient,
+                    basis: Basis::Team,
+                    starts_at: now,
+                    ends_at: Some(tx.ctx.now()),
+                    revision: 2,
+                    topics: 0,
+                };
+                relation::put(&tx, ended, tx.ctx.now()).await?;
+                note::create(tx, patient, "leave".to_owned()).await
+            };
+            store.write(&related(&boss.clock), &leave, work).await
+        };
+        let first = send().await.unwrap();
+        assert_eq!(send().await.unwrap(), first);
+        let gone = write_about(&store, &related(&boss.clock), patient, &before).await;
+        assert_eq!(gone.unwrap_err().code(), Code::NotFound);
     })
     .await;
 }

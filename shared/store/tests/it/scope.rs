@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Has a source say at `at` that ana is on the team of `patient` from when until when.
-async fn relate_ana(
+pub(crate) async fn relate_ana(
     store: &Store,
     ctx: &Ctx,
     (source, revision): (Uuid, i64),
