@@ -41,7 +41,7 @@ impl Sweeper {
     }
 
     async fn sweep(&self, abandoned: &mut Abandoned) -> Result<()> {
-        self.store.sweep(self.clock.now()).await?;
+        self.store.sweep(&self.clock).await?;
         let closed = abandoned.close(&self.store, &self.clock).await?;
         if closed > 0 {
             warn!(calls = closed, "closed the audit records of calls whose process was killed");

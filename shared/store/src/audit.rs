@@ -9,6 +9,7 @@ use caseward_core::{Ctx, Record, Result, Time};
 use sea_orm::entity::prelude::*;
 
 pub use abandoned::Abandoned;
+pub(crate) use abandoned::last;
 pub(crate) use access::{
     Column as AccessColumn, Entity as AccessEntity, Model as Access, rows as access_rows,
 };

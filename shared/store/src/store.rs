@@ -3,7 +3,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use anyhow::Context;
 use caseward_api::Mutation;
-use caseward_core::{Ctx, Error, Result, Time, check};
+use caseward_core::{Clock, Ctx, Error, Result, Time, check};
 use prost::Message;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use sea_orm_migration::MigratorTrait;
@@ -15,7 +15,9 @@ use crate::{
     Db, Scope, Settings, Tx, Vitals, audit,
     connect::{self, Pools},
     file::File,
-    inbox, outbox, replay, vitals,
+    inbox, outbox,
+    present::Present,
+    replay, vitals,
     writer::{self, Job, Once, Unit},
 };
 
@@ -41,6 +43,7 @@ struct Inner {
     queue: mpsc::Sender<Box<dyn Job>>,
     committed: Arc<Notify>,
     ends: Arc<audit::Ends>,
+    present: Present,
 }
 
 impl Store {
@@ -57,6 +60,7 @@ impl Store {
                 pending.len()
             );
         }
+        let present = Present::open(&pools.read).await?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (jobs, committed) = (Arc::new(Mutex::new(jobs)), Arc::new(Notify::new()));
         let ends = Arc::new(audit::Ends::default());
@@ -69,7 +73,7 @@ impl Store {
             tokio::spawn(writer::run(db, file, jobs, group, committed, chain, ends.clone()));
         }
         let Pools { read, write, writers: _, file } = pools;
-        Ok(Store { inner: Arc::new(Inner { read, write, file, queue, committed, ends }) })
+        Ok(Store { inner: Arc::new(Inner { read, write, file, queue, committed, ends, present }) })
     }
 
     /// The data `ctx` may see.
@@ -169,13 +173,20 @@ impl Store {
         self.inner.committed.notified().await;
     }
 
-    /// Forgets what is past its time: replies, handled and published events.
-    pub async fn sweep(&self, now: Time) -> Result<()> {
+    /// Forgets what is past its time: replies, handled and published events. A clock that is moved by hand is moved for
+    /// every replica; the machine's is believed as far as it can be.
+    pub async fn sweep(&self, clock: &Clock) -> Result<()> {
+        let now = if clock.is_simulated() { clock.now() } else { self.present() };
         let db = Db::Pool(self.inner.write.clone());
         replay::purge(&db, now - REPLAY).await?;
         outbox::purge(&db, now - RETENTION).await?;
         inbox::purge(&db, now - RETENTION - Duration::days(7)).await?;
         Ok(())
+    }
+
+    /// The machine's time, as far as it is believed.
+    pub(crate) fn present(&self) -> Time {
+        self.inner.present.now()
     }
 
     /// Where the audit chains of this store's writers end.

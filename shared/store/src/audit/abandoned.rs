@@ -4,12 +4,12 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::Query};
 use time::Duration;
 
 use super::{Column, Entity, Entry};
-use crate::Store;
+use crate::{Store, moment};
 
 /// After this long no call is under way any more: twice what a stream may take.
 const LONGEST: Duration = Duration::hours(1);
 
-/// How far a first sweep looks back from the last call on record.
+/// How far a first sweep looks back, from the last call on record or from now, whichever is earlier.
 const LOOK_BACK: Duration = Duration::hours(24);
 
 /// How much is looked at in one step.
@@ -29,13 +29,10 @@ impl Abandoned {
     /// A call is named by an id that holds when it began by the machine's clock, so that clock is what counts here;
     /// `clock` says when the closing entry was made.
     pub async fn close(&mut self, store: &Store, clock: &Clock) -> Result<u64> {
-        let until = Clock::System.now() - LONGEST;
+        let until = store.present() - LONGEST;
         let mut from = match self.looked_until {
             Some(looked) => looked,
-            None => match last(store).await? {
-                Some(last) => last - LOOK_BACK,
-                None => until,
-            },
+            None => last(store.reader()).await?.unwrap_or(until).min(until) - LOOK_BACK,
         };
         let mut closed = 0;
         while from < until {
@@ -48,19 +45,16 @@ impl Abandoned {
 }
 
 /// When the last call on record began.
-async fn last(store: &Store) -> Result<Option<Time>> {
-    let row = Entity::find().order_by_desc(Column::Record).one(store.reader()).await?;
-    Ok(row.and_then(|row| row.record.get_timestamp()).map(|at| {
-        let (seconds, nanos) = at.to_unix();
-        Time::from_micros(seconds as i64 * 1_000_000 + i64::from(nanos) / 1000)
-    }))
+pub(crate) async fn last(db: &DatabaseConnection) -> Result<Option<Time>> {
+    let row = Entity::find().order_by_desc(Column::Record).one(db).await?;
+    Ok(row.and_then(|row| moment::of(row.record)))
 }
 
 async fn close_between(store: &Store, clock: &Clock, from: Time, to: Time) -> Result<u64> {
     const BATCH: u64 = 500;
     let mut closed = 0;
     loop {
-        let (first, end) = (id_at(from), id_at(to));
+        let (first, end) = (moment::first_id(from), moment::first_id(to));
         let ended = Query::select()
             .column(Column::Record)
             .from(Entity)
@@ -86,10 +80,4 @@ async fn close_between(store: &Store, clock: &Clock, from: Time, to: Time) -> Re
             return Ok(closed);
         }
     }
-}
-
-/// The least id that a call that began at `at` can have.
-fn id_at(at: Time) -> Uuid {
-    let millis = u64::try_from(at.micros() / 1000).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }

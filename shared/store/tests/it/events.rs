@@ -1,6 +1,6 @@
 //! Events and transitions commit with the change they tell of, or not at all.
 use caseward_api::patient::v1::PatientCreated;
-use caseward_core::Result;
+use caseward_core::{Clock, Result};
 use caseward_store::{Transition, Tx, outbox, parked, transition};
 use prost::{Message, Name};
 use uuid::Uuid;
@@ -85,7 +85,7 @@ async fn a_published_event_waits_no_more_is_kept_for_a_while_and_can_be_queued_a
             .await
             .unwrap();
         assert_eq!(outbox::pending(&store, 10).await.unwrap().len(), 1);
-        store.sweep(now + time::Duration::days(13)).await.unwrap();
+        store.sweep(&Clock::simulated(now + time::Duration::days(13))).await.unwrap();
         store
             .task(&ctx, move |tx| async move {
                 outbox::replay(&tx.db, now).await.map(|n| assert_eq!(n, 3))
@@ -93,7 +93,7 @@ async fn a_published_event_waits_no_more_is_kept_for_a_while_and_can_be_queued_a
             .await
             .unwrap();
         assert_eq!(outbox::pending(&store, 10).await.unwrap().len(), 3);
-        store.sweep(now + time::Duration::days(400)).await.unwrap();
+        store.sweep(&Clock::simulated(now + time::Duration::days(400))).await.unwrap();
         assert_eq!(
             outbox::pending(&store, 10).await.unwrap().len(),
             3,

@@ -8,15 +8,17 @@ use std::{
 };
 
 use caseward_core::{Clock, Ctx, Error, Reach, Time};
-use caseward_store::{Basis, Tx, etag, relation};
-use sea_orm::ConnectionTrait;
+use caseward_store::{Basis, Tx, audit, etag, relation};
+use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    ORGANIZATION, aside, call, call_in, each,
+    ORGANIZATION,
+    abandoned::record_of,
+    aside, call, call_in, each,
     note::{self, Answer, Write, fresh, once, send, write, write_about},
-    number,
+    number, open,
     scope::relate_ana,
 };
 
@@ -68,10 +70,36 @@ async fn a_reply_is_forgotten_after_a_day_and_not_before() {
     each(async |_, store| {
         let (request, ctx) = (fresh("one"), call("ana"));
         let first = write(&store, &ctx, &request).await.unwrap();
-        store.sweep(ctx.now() + time::Duration::hours(24)).await.unwrap();
+        store.sweep(&Clock::simulated(ctx.now() + time::Duration::hours(24))).await.unwrap();
         assert_eq!(write(&store, &ctx, &request).await.unwrap(), first);
-        store.sweep(ctx.now() + time::Duration::hours(26)).await.unwrap();
+        store.sweep(&Clock::simulated(ctx.now() + time::Duration::hours(26))).await.unwrap();
         let again = write(&store, &ctx, &request).await.unwrap_err();
+        assert_eq!(again.code(), Code::AlreadyExists);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_ahead_forgets_no_reply_that_others_go_by() {
+    each(async |database, store| {
+        let call = || Ctx { clock: Clock::System, ..call("ana") };
+        let request = fresh("one");
+        let first = write(&store, &call(), &request).await.unwrap();
+        // To a clock that is 30 hours ahead all that is on record is so old.
+        let (db, ahead) = (aside(&database).await, time::Duration::hours(30));
+        let micros = ahead.whole_microseconds();
+        let age = format!("UPDATE replay SET created_at = created_at - {micros}");
+        db.execute_unprepared(&age).await.unwrap();
+        audit::Entity::update_many()
+            .col_expr(audit::Column::Record, Expr::value(record_of(ahead)))
+            .exec(&db)
+            .await
+            .unwrap();
+        open(&database).await.sweep(&Clock::System).await.unwrap();
+        assert_eq!(write(&store, &call(), &request).await.unwrap(), first);
+        // By now there is what others wrote today.
+        open(&database).await.sweep(&Clock::System).await.unwrap();
+        let again = write(&store, &call(), &request).await.unwrap_err();
         assert_eq!(again.code(), Code::AlreadyExists);
     })
     .await;
