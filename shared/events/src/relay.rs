@@ -171,11 +171,12 @@ impl Relay {
             Busy::Resting(_) => 1,
         });
         let mut most = BATCH + flying.sum::<u64>();
-        let (mut order, mut lanes, mut more);
+        let (mut order, mut lanes, mut more, mut cut);
         loop {
             let rows = outbox::pending(&self.store, most).await?;
             let full = rows.len() as u64 == most;
             more = full;
+            cut = rows.last().filter(|_| full).map(|row| row.id);
             order = Vec::new();
             lanes = HashMap::<String, Vec<Event>>::new();
             for row in rows {
@@ -195,6 +196,11 @@ impl Relay {
                 break;
             }
             most *= 2;
+        }
+        if let Some(last) = cut.filter(|_| !order.is_empty()) {
+            for row in outbox::pending_behind(&self.store, last, &order).await? {
+                lanes.entry(row.aggregate.clone()).or_default().push(row.into());
+            }
         }
         for aggregate in order {
             let mut events = lanes.remove(&aggregate).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Events that committed with the change they tell of, waiting to be published.
-use caseward_core::{Result, Time};
+use caseward_core::{Clock, Result, Time};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*};
 
-use crate::{Store, scope::Db};
+use crate::{Store, moment, scope::Db};
 
 /// One event.
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
@@ -42,6 +42,25 @@ pub async fn pending(store: &Store, most: u64) -> Result<Vec<Model>> {
         .filter(Column::PublishedAt.is_null())
         .order_by_asc(Column::Id)
         .limit(most)
+        .all(store.reader())
+        .await?;
+    Ok(rows)
+}
+
+/// What waits of `aggregates` behind `last`, where [`pending`] ended, and may speak of an earlier revision than what came
+/// before it: two replicas make ids by clocks that differ by as much as clocks may.
+pub async fn pending_behind(
+    store: &Store,
+    last: Uuid,
+    aggregates: &[String],
+) -> Result<Vec<Model>> {
+    let Some(at) = moment::of(last) else { return Ok(vec![]) };
+    let end = moment::first_id(at + Clock::SKEW + time::Duration::milliseconds(1));
+    let rows = Entity::find()
+        .filter(Column::PublishedAt.is_null())
+        .filter(Column::Id.gt(last))
+        .filter(Column::Id.lt(end))
+        .filter(Column::Aggregate.is_in(aggregates.iter().map(String::as_str)))
         .all(store.reader())
         .await?;
     Ok(rows)

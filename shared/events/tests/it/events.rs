@@ -56,6 +56,24 @@ async fn a_service_that_hears_itself_never_waits_for_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_hides_no_earlier_revision_that_has_a_later_id() {
+    for mut world in worlds().await {
+        let backlog = |tx: Tx| {
+            // By a replica whose clock is behind that of the one which made the revision before.
+            emit(&tx, "patients/1", 3);
+            (0..1000).for_each(|n| emit(&tx, &format!("patients/other {n}"), 1));
+            emit(&tx, "patients/1", 2);
+            async { Ok(()) }
+        };
+        world.producer.task(&world.ctx(), backlog).await.unwrap();
+        world.start();
+        world.settle().await;
+        assert_eq!(world.effects().await["patients/1"], [2, 3], "{world:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_comes_again_has_no_second_effect() {
     for mut world in worlds().await {
         world.start();
