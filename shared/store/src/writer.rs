@@ -171,8 +171,8 @@ impl Writer {
 
     /// The next place in the chain may be taken or not, so this chain ends here.
     fn unsure(&mut self) -> Failure {
-        self.chain = audit::Chain::new();
-        self.ends.began(&self.chain);
+        let before = std::mem::replace(&mut self.chain, audit::Chain::new());
+        self.ends.began(&self.chain, &before);
         Failure::Unknown
     }
 }

@@ -51,6 +51,8 @@ pub struct Head {
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     heads: Mutex<BTreeMap<Uuid, Head>>,
+    /// Chains that go on no more, whose last entries may be there or not: the database is asked for their ends.
+    ended: Mutex<BTreeSet<Uuid>>,
     begun: Arc<Notify>,
 }
 
@@ -62,10 +64,25 @@ impl Ends {
         heads.insert(head.chain, head);
     }
 
-    /// Notes that `chain` begins; it is told at once.
-    pub(crate) fn began(&self, chain: &Chain) {
+    /// Notes that `chain` begins where it is not known how `before` ended; both are told at once.
+    pub(crate) fn began(&self, chain: &Chain, before: &Chain) {
         self.moved(chain);
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(before.id);
         self.begun.notify_one();
+    }
+
+    fn ended(&self) -> BTreeSet<Uuid> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves the ends of `chains` to the inventories, like those of other processes.
+    fn leave(&self, chains: &BTreeSet<Uuid>) {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.retain(|chain, _| !chains.contains(chain));
+        self.ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|chain| !chains.contains(chain));
     }
 
     fn all(&self) -> Vec<Head> {
@@ -210,10 +227,10 @@ impl Exporter {
         let mut stop = std::pin::pin!(stop);
         let mut round = 0;
         loop {
-            let told = match round % ROUNDS {
-                0 => self.export_all().await,
-                _ => self.export(),
-            };
+            let mut told = self.export();
+            if told.is_ok() && round % ROUNDS == 0 {
+                told = self.export_all().await;
+            }
             match told {
                 Ok(()) => round += 1,
                 // The round is not counted, so that an inventory that failed comes next.
@@ -225,7 +242,7 @@ impl Exporter {
             let begun = self.store.ends().begun();
             tokio::select! {
                 () = &mut stop => break,
-                () = begun => {}
+                () = begun => round = 0,
                 () = tokio::time::sleep(every) => {}
             }
         }
@@ -239,7 +256,10 @@ impl Exporter {
 
     /// States besides where every other chain of the database ends.
     pub async fn export_all(&mut self) -> Result<()> {
-        let own: BTreeSet<Uuid> = self.store.ends().all().iter().map(|head| head.chain).collect();
+        let ended = self.store.ends().ended();
+        let mut own: BTreeSet<Uuid> =
+            self.store.ends().all().iter().map(|head| head.chain).collect();
+        own.retain(|chain| !ended.contains(chain));
         let mut found = vec![];
         let mut after = Uuid::nil();
         // From chain to chain along the key, so that the length of the log does not matter.
@@ -265,6 +285,7 @@ impl Exporter {
             found.retain(|head| self.told.get(&head.chain) != Some(&head.seq));
         }
         self.state(first, found)?;
+        self.store.ends().leave(&ended);
         // The exporter's own id stands for the inventory, which no chain can have.
         self.told.insert(self.id, 0);
         Ok(())

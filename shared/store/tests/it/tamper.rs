@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     aside, call,
-    note::{self, fresh, write_about},
+    note::{self, fresh, once, send, write, write_about},
     open,
 };
 
@@ -367,4 +367,39 @@ async fn an_index_of_accesses_that_hides_one_shows() {
         let verdict = world.verify().await;
         assert_eq!(verdict.others, ["the index of accesses does not fit the log"]);
     }
+}
+
+/// On SQLite, whose file can go under a commit and come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_commit_wrote_that_was_not_answered_is_exported_while_its_process_lives() {
+    let (database, folder) = (Database::sqlite(), tempfile::tempdir().unwrap());
+    let (file, key) = (folder.path().join("heads.jsonl"), folder.path().join("audit.key"));
+    let (store, db) = (open(&database).await, aside(&database).await);
+    let log = Arc::new(HeadLog::open(&file, &key).unwrap());
+    let exporter = Exporter::open("note", store.clone(), log).unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let running = tokio::spawn(exporter.run(hour, std::future::pending()));
+    let verify = async || {
+        let keys = Keys::read(&key.with_extension("pub")).unwrap();
+        let heads = Heads::read(std::slice::from_ref(&file), &keys).unwrap().remove("note");
+        audit::verify(&store, &heads.unwrap_or_default()).await.unwrap()
+    };
+    write(&store, &call("ana"), &once("answered")).await.unwrap();
+    let path = database.url.strip_prefix("sqlite://").unwrap().to_owned();
+    let away = format!("{path}.away");
+    let go = (path.clone(), away.clone());
+    let unsure = send(&store, once("not answered"), move |tx| {
+        std::fs::rename(&go.0, &go.1).unwrap();
+        note::create(tx, Uuid::nil(), "not answered".to_owned())
+    });
+    assert!(matches!(unsure.await.unwrap_err(), caseward_core::Error::Unsure));
+    std::fs::rename(&away, &path).unwrap();
+    let exported = async { while verify().await.unexported > 0 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), exported).await.unwrap();
+    let whole = verify().await;
+    assert!(whole.is_good(), "{whole:?}");
+    db.execute_unprepared("DELETE FROM audit WHERE seq = 2").await.unwrap();
+    let cut = verify().await;
+    assert!(cut.faults.iter().any(|fault| fault.seq == 2), "{cut:?}");
+    running.abort();
 }
