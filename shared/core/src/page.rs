@@ -88,6 +88,11 @@ impl Page {
         Uuid::from_slice(self.after()?).ok()
     }
 
+    /// Whether rows that weigh as much as `whole` together are more than a page takes.
+    pub fn is_heavy(whole: usize) -> bool {
+        whole > WEIGHT
+    }
+
     /// Drops the extra row, and what would make the page too large for a message, and says where the next page starts;
     /// empty on the last page. A row has at least the `weight` in bytes of the message of it.
     pub fn close<T>(
@@ -99,7 +104,7 @@ impl Page {
         let mut whole = 0;
         let fits = |row: &&T| {
             whole += weight(row);
-            whole <= WEIGHT
+            !Self::is_heavy(whole)
         };
         // One at least, so that whoever reads on comes to an end.
         let fit = rows.iter().take_while(fits).count().max(1).min(self.size as usize);

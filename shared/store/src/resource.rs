@@ -53,16 +53,35 @@ pub async fn get<E: Resource>(
     Ok(row)
 }
 
+/// How many rows are read at once: a page of a hundred and the row that tells of the next.
+const STEP: u64 = 101;
+
 /// One page of `select` in the order of creation, and the token of the next.
 pub async fn page<E: Resource>(
     scope: &Scope,
-    mut select: Select<E>,
+    select: Select<E>,
     page: &Page,
 ) -> Result<(Vec<E::Model>, String)> {
-    if let Some(last) = page.after_id() {
-        select = select.filter(E::ID.gt(last));
+    let (mut rows, mut whole, mut last) = (Vec::new(), 0, page.after_id());
+    // In steps, so that of large rows no more are in memory than a page takes, and a step.
+    loop {
+        let step = STEP.min(page.limit() - rows.len() as u64);
+        let mut select = select.clone().order_by_asc(E::ID).limit(step);
+        if let Some(last) = last {
+            select = select.filter(E::ID.gt(last));
+        }
+        let read = select.all(&scope.db).await?;
+        let more = read.len() as u64 == step;
+        rows.extend(read);
+        if !more || rows.len() as u64 == page.limit() {
+            break;
+        }
+        whole += rows.iter().rev().take(step as usize).map(weight).sum::<usize>();
+        if Page::is_heavy(whole) {
+            break;
+        }
+        last = rows.last().map(E::id);
     }
-    let mut rows = select.order_by_asc(E::ID).limit(page.limit()).all(&scope.db).await?;
     let next = page.close(&mut rows, weight, |row| E::id(row).as_bytes().to_vec());
     for row in &rows {
         saw::<E>(&scope.ctx, row);

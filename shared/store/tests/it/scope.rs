@@ -6,9 +6,30 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    ORGANIZATION, call, call_in, each,
+    ORGANIZATION, aside, call, call_in, each,
     note::{self, Entity, once, write, write_about},
 };
+
+/// Shows some notes as large ones, and fails where the one called `unread` is read.
+const LARGE_ON_SQLITE: &str = "
+    CREATE INDEX in_order ON note (organization, id);
+    ALTER TABLE note RENAME TO kept;
+    CREATE VIEW note AS SELECT id, organization, patient, created_at, updated_at, revision,
+        CASE WHEN title = 'unread' THEN json('')
+            WHEN title LIKE 'large%' THEN hex(zeroblob(524288))
+            ELSE title END AS title
+        FROM kept;";
+const LARGE_ON_POSTGRES: &str = "
+    CREATE INDEX in_order ON note (organization, id);
+    ALTER TABLE note RENAME TO kept;
+    CREATE FUNCTION shown(title text) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN
+        IF title = 'unread' THEN RAISE 'it is read'; END IF;
+        IF title LIKE 'large%' THEN RETURN repeat('x', 1048576); END IF;
+        RETURN title;
+    END $$;
+    CREATE VIEW note AS SELECT id, organization, patient, created_at, updated_at, revision,
+        shown(title) AS title
+        FROM kept;";
 
 /// Has a source say at `at` that ana is on the team of `patient` from when until when.
 pub(crate) async fn relate_ana(
@@ -143,6 +164,39 @@ async fn pages_hold_every_row_once_in_the_order_of_creation() {
             }
         }
         assert_eq!(seen, titles);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_page_of_large_rows_reads_no_more_than_it_takes_and_a_step() {
+    each(async |database, store| {
+        let ctx = call("ana");
+        let create = |tx: Tx| async move {
+            for n in 0..250 {
+                let title = match n {
+                    ..5 => format!("large {n}"),
+                    150 => "unread".to_owned(),
+                    _ => n.to_string(),
+                };
+                note::create(tx.clone(), Uuid::nil(), title).await?;
+            }
+            Ok(())
+        };
+        store.task(&ctx, create).await.unwrap();
+        let db = aside(&database).await;
+        let large = if database.is_sqlite() { LARGE_ON_SQLITE } else { LARGE_ON_POSTGRES };
+        db.execute_unprepared(large).await.unwrap();
+        let page = Page::first(1000);
+        let read = caseward_store::page(&store.read(&ctx), Entity::of(&ctx), &page).await;
+        let (rows, token) = read.unwrap();
+        assert_eq!((rows.len(), token.is_empty()), (2, false));
+        let shrink = "UPDATE kept SET title = 'no ' || title WHERE title LIKE '%r%'";
+        db.execute_unprepared(shrink).await.unwrap();
+        let read = caseward_store::page(&store.read(&ctx), Entity::of(&ctx), &page).await;
+        let (rows, token) = read.unwrap();
+        assert_eq!((rows.len(), token.as_str()), (250, ""));
+        assert!(rows.is_sorted_by_key(|row| row.id.uuid()));
     })
     .await;
 }
