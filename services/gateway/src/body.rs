@@ -1,4 +1,4 @@
-//! JSON bodies as messages; a body that does not fit is told every field that is wrong, by its path.
+//! JSON bodies as messages; a body that does not fit is told which fields are wrong, by their paths.
 use std::collections::BTreeMap;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -9,6 +9,7 @@ use tonic_types::FieldViolation;
 use crate::{
     contract::{Behavior, named},
     query::expected,
+    refusal::MOST,
 };
 
 /// Reads a message. `root` is the field of the request that the body is, empty for the whole of it.
@@ -21,7 +22,7 @@ pub(crate) fn read(
     let read = DynamicMessage::deserialize(message.clone(), &mut reader);
     let read = read.and_then(|read| reader.end().map(|()| read));
     read.map_err(|_| {
-        // A second look, off the usual path, finds everything that is wrong and where.
+        // A second look, off the usual path, finds what is wrong and where.
         let json = match serde_json::from_slice(body) {
             Ok(json) => json,
             Err(error) => {
@@ -70,6 +71,9 @@ fn examine(
         return;
     };
     for (key, json) in object {
+        if violations.len() >= MOST {
+            return;
+        }
         let Some(field) = named(message, key) else {
             let key: String = key.chars().take(100).collect();
             violations.push(FieldViolation::new(step(at, &key), "no such field"));
@@ -80,6 +84,9 @@ fn examine(
             Json::Null => {}
             Json::Array(list) if field.is_list() => {
                 for (index, json) in list.iter().enumerate() {
+                    if violations.len() >= MOST {
+                        return;
+                    }
                     one(&field, json, &format!("{at}[{index}]"), violations);
                 }
             }

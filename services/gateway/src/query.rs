@@ -6,6 +6,7 @@ use tonic_types::FieldViolation;
 
 use crate::{
     contract::{Binding, Body, named},
+    refusal::MOST,
     template::percent_decoded,
 };
 
@@ -18,6 +19,9 @@ pub(crate) fn read(
     let mut seen = HashSet::new();
     let mut violations = vec![];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        if violations.len() >= MOST {
+            break;
+        }
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (Some(key), Some(value)) = (percent_decoded(key, true), percent_decoded(value, true))
         else {

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetail, ErrorDetails, FieldViolation, StatusExt};
 
+/// How much is said of what is wrong with one request: a body of a few MiB could be wrong in millions of places.
+pub(crate) const MOST: usize = 100;
+
 /// Why a REST call was not answered.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -24,8 +27,12 @@ impl From<Status> for Refusal {
 }
 
 impl Refusal {
-    /// INVALID_ARGUMENT with every violation.
-    pub(crate) fn invalid(violations: Vec<FieldViolation>) -> Self {
+    /// INVALID_ARGUMENT with every violation, or the first of many.
+    pub(crate) fn invalid(mut violations: Vec<FieldViolation>) -> Self {
+        if violations.len() >= MOST {
+            violations.truncate(MOST);
+            violations.push(FieldViolation::new("", "there may be more; only the first are named"));
+        }
         let message = match violations.first() {
             Some(FieldViolation { field, description, .. }) if field.is_empty() => {
                 description.clone()

@@ -112,6 +112,27 @@ async fn every_wrong_field_is_named_and_no_value_repeated() {
 }
 
 #[tokio::test]
+async fn of_what_is_wrong_in_many_places_the_first_hundred_are_named() {
+    let door = Door::open();
+    let list = format!(r#"{{"names":[{}1]}}"#, "1,".repeat(50_000));
+    let names: Vec<_> = (0..500).map(|n| format!(r#""odd{n}":1"#)).collect();
+    let object = format!("{{{}}}", names.join(","));
+    let query = format!("/v1/patients?{}", "odd=1&".repeat(500));
+    for (verb, path, body) in [
+        ("POST", "/v1/patients", Some(list.as_str())),
+        ("POST", "/v1/patients", Some(object.as_str())),
+        ("GET", query.as_str(), None),
+    ] {
+        let (status, error) = door.send(verb, path, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let named = fields(&error);
+        assert_eq!((named.len(), named.last().unwrap().as_str()), (101, ""));
+        assert!(error.to_string().contains("there may be more"));
+    }
+    assert_eq!(door.peer.calls(), 0);
+}
+
+#[tokio::test]
 async fn who_shows_no_token_is_not_told_what_is_wrong_with_the_body() {
     let door = Door::open();
     for authorization in [
