@@ -20,10 +20,10 @@ use caseward_core::{Caller, Clock, Ctx, Error, Record};
 use caseward_store::{Store, audit::Entry};
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, HeaderName};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{AbortHandle, JoinHandle},
     time::Sleep,
 };
@@ -65,12 +65,13 @@ pub(crate) struct Shared {
     pub(crate) roles: Roles,
     pub(crate) clock: Clock,
     pub(crate) admission: Admission,
+    pub(crate) open_streams: Admission,
     pub(crate) calls: Calls,
     /// Set by a bench alone, to learn what the audit of reads costs.
     pub(crate) unaudited: AtomicBool,
 }
 
-/// How many calls may be in flight in one process.
+/// How many calls may be in flight in one process, or how many streams open.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     most: usize,
@@ -84,6 +85,23 @@ impl Admission {
 
     pub(crate) fn in_flight(&self) -> u64 {
         self.most.saturating_sub(self.left.available_permits()) as u64
+    }
+
+    fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.left.clone().try_acquire_owned().ok()
+    }
+}
+
+/// What a call has of the limits: until its work ends, and where it is a stream, until that does.
+struct Permits {
+    call: OwnedSemaphorePermit,
+    stream: Option<OwnedSemaphorePermit>,
+}
+
+impl Shared {
+    fn admit(&self, method: &Method) -> Option<Permits> {
+        let stream = if method.streams { Some(self.open_streams.enter()?) } else { None };
+        Some(Permits { call: self.admission.enter()?, stream })
     }
 }
 
@@ -273,8 +291,7 @@ fn public(answer: Result<Response, tokio::time::error::Elapsed>) -> Response {
 async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Next) -> Response {
     let admitted = async {
         let mut deadline = deadline::of(req.headers(), method.streams)?;
-        let permit = guard.shared.admission.left.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| {
+        let permits = guard.shared.admit(method).ok_or_else(|| {
             meters().shed.add(1, &[]);
             Error::Unavailable("too many calls at once; try again")
         })?;
@@ -297,23 +314,23 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
             }
             return Err(Error::Denied);
         }
-        Ok((ctx, permit))
+        Ok((ctx, permits))
     };
-    let (ctx, permit) = match admitted.await {
+    let (ctx, Permits { call, stream }) = match admitted.await {
         Ok(admitted) => admitted,
         Err(error) => return Status::from(error).into_http(),
     };
     req.extensions_mut().insert(ctx.clone());
     let deadline = ctx.deadline;
-    if method.mutates {
-        // Such a task is not aborted, so a caller who sends a byte now and then would hold its permit for good.
-        req = req.map(|body| ends_by(body, deadline));
-    }
+    let req = bound(req, method, deadline);
     // A task of its own: a caller who leaves cancels no change half way, and the permit is held until the work ends.
     let task = async move {
         let response = guard.run(method, ctx, req, next).await;
-        drop(permit);
-        response
+        drop(call);
+        match stream {
+            Some(open) => response.map(|body| Body::new(Open { body, open })),
+            None => response,
+        }
     };
     let task = tokio::spawn(task.in_current_span());
     let _abandon = (!method.mutates && !method.streams).then(|| Abort(task.abort_handle()));
@@ -323,6 +340,17 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
         Err(_) => Status::deadline_exceeded("the deadline passed; a change may have been made")
             .into_http(),
     }
+}
+
+/// The task of a change or a stream is not aborted, so whoever sends a byte now and then would hold its permit for good. The
+/// time of a stream is for its answer.
+fn bound(req: Request, method: &Method, deadline: Instant) -> Request {
+    let until = match method {
+        Method { streams: true, .. } => deadline.min(Instant::now() + deadline::DEFAULT),
+        Method { mutates: true, .. } => deadline,
+        _ => return req,
+    };
+    req.map(|body| ends_by(body, until))
 }
 
 /// `body`, cut off at `deadline`: by then nobody waits for what half a message was to do.
@@ -438,6 +466,35 @@ impl<B: http_body::Body> http_body::Body for Timed<B> {
 
     fn is_end_stream(&self) -> bool {
         self.until.is_none() || self.body.is_end_stream()
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The body of a stream, which counts as open as long as there is this.
+    struct Open {
+        #[pin]
+        body: Body,
+        open: OwnedSemaphorePermit,
+    }
+}
+
+impl http_body::Body for Open {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

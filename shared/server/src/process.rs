@@ -77,6 +77,7 @@ impl Process {
             roles: settings.roles.clone(),
             clock: clock.clone(),
             admission: Admission::new(settings.limits.in_flight),
+            open_streams: Admission::new(settings.limits.open_streams),
             calls: Calls::new(),
             unaudited: AtomicBool::new(false),
         });

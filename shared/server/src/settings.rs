@@ -234,6 +234,8 @@ pub struct Log {
 pub struct Limits {
     /// Calls in flight in one process.
     pub in_flight: usize,
+    /// Streams open in one process.
+    pub open_streams: usize,
 }
 
 /// Where other services are: addresses, several separated by commas; empty for those in this process.

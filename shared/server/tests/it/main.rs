@@ -3,6 +3,7 @@
 
 mod accept;
 mod authority;
+mod guard;
 mod record;
 mod settings;
 mod token;
