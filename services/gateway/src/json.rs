@@ -15,6 +15,7 @@ use http::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
+use tokio::time::Instant;
 use tonic::{
     Code, Status,
     client::Grpc,
@@ -72,8 +73,11 @@ impl Json {
         // Whose token it is, the service judges; who shows none need not be told what is wrong with the body.
         token::bearer(&parts.headers).map_err(|refused| Status::from(Error::from(refused)))?;
         let given = timeout(&parts.headers)?;
+        let began = Instant::now();
         let message = self.request(route, captures, &parts, body);
-        let Ok(message) = tokio::time::timeout(given.unwrap_or(self.timeout), message).await else {
+        // A body is held whole and for anybody, so its sender does not say for how long.
+        let most = given.map_or(self.timeout, |given| given.min(self.timeout));
+        let Ok(message) = tokio::time::timeout(most, message).await else {
             return Err(Status::deadline_exceeded("the body did not end in time").into());
         };
         let message = message?;
@@ -81,6 +85,7 @@ impl Json {
         let streams = route.method.rpc.is_server_streaming();
         // A stream lasts until its reader has had enough, unless they said how long.
         let timeout = given.or((!streams).then_some(self.timeout));
+        let timeout = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
         if let Some(timeout) = timeout {
             let text = format!("{}m", timeout.as_millis().clamp(1, 99_999_999));
             let value =

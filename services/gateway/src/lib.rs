@@ -17,7 +17,7 @@ mod route;
 mod start;
 mod template;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,6 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use caseward_server::accept::Public;
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -63,7 +64,8 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// The largest JSON body in bytes.
     pub body_limit: usize,
-    /// How long a REST call may take in seconds, where its caller does not say. Streams have no such limit.
+    /// How long a REST call may take in seconds, where its caller does not say, and its body whatever its caller says.
+    /// Answers that are streams have no such limit.
     pub timeout_seconds: u64,
 }
 
@@ -150,7 +152,8 @@ impl Door {
         let names: Vec<_> = owners.keys().cloned().collect();
         let openapi = settings.shows(settings.openapi).then(|| Document::of(names.clone()));
         let readiness = Readiness::new(owners.into_iter().collect());
-        let health = tonic_health::pb::health_server::HealthServer::new(readiness.clone());
+        let health = tonic_health::pb::health_server::HealthServer::new(readiness.clone())
+            .max_decoding_message_size(Public::MESSAGE);
         serve_here(&mut forward, tonic_health::pb::FILE_DESCRIPTOR_SET, health)?;
         if settings.shows(settings.reflection) {
             reflect(&mut forward, &names)?;
@@ -197,7 +200,7 @@ impl Door {
         let forward = Arc::clone(&self.forward);
         let service = service_fn(move |req: http::Request<tonic::body::Body>| {
             let forward = Arc::clone(&forward);
-            async move { Ok::<_, std::convert::Infallible>(forward.call(req.map(Body::new)).await) }
+            async move { Ok::<_, Infallible>(forward.call(req.map(Body::new)).await) }
         });
         match GrpcWebLayer::new().layer(service).oneshot(req).await {
             Ok(reply) => reply.map(Body::new),
@@ -273,13 +276,13 @@ fn kind(req: &Request) -> Kind {
 fn serve_here<S>(forward: &mut Forward, set: &[u8], service: S) -> Result<(), Error>
 where
     S: Service<http::Request<tonic::body::Body>, Response = http::Response<tonic::body::Body>>,
+    S: Service<http::Request<tonic::body::Body>, Error = Infallible>,
     S: Clone + Send + Sync + tonic::server::NamedService + 'static,
-    S::Error: Into<StdError>,
     S::Future: Send + 'static,
 {
-    let peer = Peer::new(service.map_response(|mut reply| {
-        reply.extensions_mut().insert(Public);
-        reply
+    let peer = Peer::new(service_fn(move |req| {
+        let answer = service.clone().oneshot(req).map(|Ok(reply)| reply);
+        Public::answer(answer).map(Ok::<_, Infallible>)
     }));
     for method in Contracts::read(set, |name| name == S::NAME)?.methods {
         forward.insert(&method, peer.clone());
@@ -304,9 +307,10 @@ fn reflect(forward: &mut Forward, services: &[String]) -> Result<(), Error> {
         .with_service_name("grpc.reflection.v1.ServerReflection")
         .build_v1()
         .map_err(wrong)?;
+    let v1 = v1.max_decoding_message_size(Public::MESSAGE);
     serve_here(forward, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, v1)?;
     // Older tools still ask in the alpha version.
     let alpha = builder().with_service_name("grpc.reflection.v1alpha.ServerReflection");
-    let alpha = alpha.build_v1alpha().map_err(wrong)?;
+    let alpha = alpha.build_v1alpha().map_err(wrong)?.max_decoding_message_size(Public::MESSAGE);
     serve_here(forward, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET, alpha)
 }

@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
@@ -42,6 +42,8 @@ use slots::{Slot, Slots};
 use stall::Streams;
 pub use tls::{Acceptor, Tls};
 use turns::Turns;
+
+use crate::deadline;
 
 /// Who is at the other end of a connection; an extension of every request that came over it.
 #[derive(Clone, Debug)]
@@ -55,6 +57,22 @@ pub struct Peer {
 /// being idle, so that strangers hold no place with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Public;
+
+impl Public {
+    /// The most that a message of anybody holds: the name of a service, or of what reflection tells.
+    pub const MESSAGE: usize = 1 << 10;
+
+    /// What anybody is told, or that they took too long to ask.
+    pub async fn answer<B: Default>(
+        answer: impl Future<Output = http::Response<B>>,
+    ) -> http::Response<B> {
+        let late = |_| Status::deadline_exceeded("the request did not end in time").into_http();
+        let answer = tokio::time::timeout(deadline::DEFAULT, answer).await;
+        let mut response = answer.unwrap_or_else(late);
+        response.extensions_mut().insert(Public);
+        response
+    }
+}
 
 /// Accept fails when file handles run out; a busy loop would then burn the core that could free them.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);

@@ -260,7 +260,7 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
     let path = req.uri().path_and_query().map_or("", |path| path.as_str());
     let Some(method) = guard.methods.of(path) else {
         if OPEN.iter().any(|open| req.uri().path().starts_with(open)) {
-            return public(tokio::time::timeout(deadline::DEFAULT, next.run(req)).await);
+            return Public::answer(next.run(req)).await;
         }
         return Status::unimplemented("no such method").into_http();
     };
@@ -277,14 +277,6 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
         None => admit(guard, method, req, next).await,
     };
     calls.record(name, code_of(&response), start.elapsed());
-    response
-}
-
-/// What anybody is told, or that they took too long to ask.
-fn public(answer: Result<Response, tokio::time::error::Elapsed>) -> Response {
-    let late = |_| Status::deadline_exceeded("the request did not end in time").into_http();
-    let mut response = answer.unwrap_or_else(late);
-    response.extensions_mut().insert(Public);
     response
 }
 

@@ -338,7 +338,7 @@ impl Service {
     pub fn new(name: &'static str, store: Option<Store>) -> Self {
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut routes = RoutesBuilder::default();
-        routes.add_service(health);
+        routes.add_service(health.max_decoding_message_size(accept::Public::MESSAGE));
         Service {
             name,
             store,

@@ -1,12 +1,14 @@
 //! What the door says about itself and about the services behind it.
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, convert::Infallible};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use caseward_api::DESCRIPTORS;
 use caseward_gateway::{Settings, Shown};
-use http::{Request, StatusCode};
+use futures_util::{StreamExt, stream};
+use http::{Request, StatusCode, Version};
 use prost_reflect::DescriptorPool;
 use serde_json::Value;
+use tokio::time::Instant;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -157,6 +159,25 @@ async fn ready_means_every_service() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_anybody_may_ask_is_short_and_soon_said() {
+    let door = Door::open();
+    let mut health = HealthClient::new(door.router.clone());
+    let long = HealthCheckRequest { service: "x".repeat(2 << 10) };
+    assert_eq!(health.check(long.clone()).await.unwrap_err().code(), tonic::Code::OutOfRange);
+    assert_eq!(health.watch(long).await.unwrap_err().code(), tonic::Code::OutOfRange);
+    let long = MessageRequest::FileContainingSymbol("x".repeat(2 << 10));
+    assert!(reflected(&door, long).await.is_err());
+
+    let half = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"\0\0\0\0\x08half"))]);
+    let req = Request::post("/grpc.health.v1.Health/Watch").version(Version::HTTP_2);
+    let req = req.header("content-type", "application/grpc");
+    let began = Instant::now();
+    let reply = door.raw(req.body(Body::from_stream(half.chain(stream::pending()))).unwrap()).await;
+    assert_eq!(reply.headers()["grpc-status"], "4");
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_comes_back_is_seen_within_a_second() {
     let door = Door::open();
     *door.peer.down.lock().unwrap() = true;
@@ -167,20 +188,22 @@ async fn a_service_that_comes_back_is_seen_within_a_second() {
     assert_eq!(door.get("/readyz").await.0, StatusCode::OK);
 }
 
-async fn reflected(door: &Door) -> Result<MessageResponse, tonic::Status> {
+fn every() -> MessageRequest {
+    MessageRequest::ListServices(String::new())
+}
+
+async fn reflected(door: &Door, asked: MessageRequest) -> Result<MessageResponse, tonic::Status> {
     let mut client = ServerReflectionClient::new(door.router.clone());
-    let req = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let mut replies =
-        client.server_reflection_info(futures_util::stream::iter([req])).await?.into_inner();
-    Ok(replies.message().await?.unwrap().message_response.unwrap())
+    let req = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+    let mut replies = client.server_reflection_info(stream::iter([req])).await?.into_inner();
+    let reply = replies.message().await?.and_then(|reply| reply.message_response);
+    reply.ok_or_else(|| tonic::Status::data_loss("no answer"))
 }
 
 #[tokio::test]
 async fn reflection_lists_what_answers() {
-    let MessageResponse::ListServicesResponse(list) = reflected(&Door::open()).await.unwrap()
+    let MessageResponse::ListServicesResponse(list) =
+        reflected(&Door::open(), every()).await.unwrap()
     else {
         panic!("another answer")
     };
@@ -201,7 +224,7 @@ async fn off_loopback_no_contract_is_told_unless_the_settings_say_so() {
         let (status, _) = door.get("/openapi.json").await;
         let linked = door.get("/").await.1["links"].get("openapi").is_some();
         assert_eq!(status, if linked { StatusCode::OK } else { StatusCode::NOT_FOUND });
-        let reflected = reflected(&door).await.map_err(|status| status.code());
+        let reflected = reflected(&door, every()).await.map_err(|status| status.code());
         assert!(matches!(reflected, Ok(_) | Err(tonic::Code::Unimplemented)), "{reflected:?}");
         (reflected.is_ok(), linked)
     };

@@ -1,17 +1,20 @@
 //! REST calls: templates, queries, bodies, masks, streams and errors.
-use axum::body::Body;
+use std::{convert::Infallible, time::Duration};
+
+use axum::body::{Body, Bytes};
 use caseward_api::careplan::v1::TimelineEntry;
+use futures_util::stream;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tonic::Status;
 
 use crate::peer::{Door, KNOWN, fields, json};
 
 const PATIENT: &str = "/v1/patients/0190a5a0-0000-7000-8000-000000000001";
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_resource_is_proto_json() {
     let door = Door::open();
     let (status, patient) = door.get(PATIENT).await;
@@ -285,7 +288,7 @@ async fn errors_keep_their_details() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_caller_says_how_long_it_waits() {
     let door = Door::open();
     let ask = async |name: &str, value: &str| {
@@ -302,6 +305,37 @@ async fn a_caller_says_how_long_it_waits() {
     for odd in ["", "S", "1", "123456789S", "1X", "-1S", "1é"] {
         assert_eq!(ask("grpc-timeout", odd).await, StatusCode::BAD_REQUEST, "{odd}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_the_time_of_the_door_whatever_its_caller_says() {
+    let door = Door::open();
+    let endless = stream::pending::<Result<Bytes, Infallible>>();
+    let began = Instant::now();
+    let reply = door.raw(create("3600", Body::from_stream(endless))).await;
+    assert_eq!(reply.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(began.elapsed().as_secs(), 15);
+    assert_eq!(door.peer.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_body_takes_is_taken_from_its_call() {
+    let door = Door::open();
+    let late = stream::once(async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok::<_, Infallible>(Bytes::from_static(b"{}"))
+    });
+    let reply = door.raw(create("3", Body::from_stream(late))).await;
+    assert_eq!(reply.status(), StatusCode::OK);
+    // The runtime's timers count in milliseconds.
+    let (_, headers) = door.peer.last();
+    assert!(["999m", "1000m"].iter().any(|left| headers["grpc-timeout"] == **left), "{headers:?}");
+}
+
+fn create(timeout: &str, body: Body) -> Request<Body> {
+    let req = Request::post("/v1/patients").header("authorization", "Bearer a.b.c");
+    let req = req.header("content-type", "application/json").header("x-request-timeout", timeout);
+    req.body(body).unwrap()
 }
 
 #[tokio::test]

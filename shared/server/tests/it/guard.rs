@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::ServiceExt;
 
 const LIST: &str = "/caseward.notification.v1.InboxService/ListInboxItems";
@@ -131,4 +132,12 @@ async fn open_streams_have_a_limit_of_their_own_and_count_until_they_end() {
     assert_eq!(code(&desk.ask(LIST).await), Code::Ok);
     drop(open);
     assert_eq!(code(&desk.ask(WATCH).await), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_health_check_is_short() {
+    let desk = Desk::start([]).await;
+    let mut health = HealthClient::new(desk.peer.clone());
+    let long = HealthCheckRequest { service: "x".repeat(2 << 10) };
+    assert_eq!(health.check(long).await.unwrap_err().code(), Code::OutOfRange);
 }
