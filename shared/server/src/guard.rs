@@ -288,7 +288,8 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
             Error::Unavailable("too many calls at once; try again")
         })?;
         strip(req.headers_mut());
-        let (caller, signed_in) = guard.caller(req.headers()).await?;
+        let caller = tokio::time::timeout_at(deadline.into(), guard.caller(req.headers()));
+        let (caller, signed_in) = caller.await.unwrap_or(Err(Error::Deadline))?;
         if method.streams {
             // What was granted for the life of a token is not told after it.
             deadline = deadline.min(signed_in);

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -32,6 +32,8 @@ const REFRESH: time::Duration = time::Duration::minutes(5);
 const STALE: time::Duration = time::Duration::hours(1);
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 256 << 10;
+/// How many may wait for the provider: a token of anybody can name a key that nobody knows.
+const WAITING: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(super) struct Oidc(Arc<Inner>);
@@ -42,6 +44,7 @@ struct Inner {
     latest: RwLock<Option<Fetched>>,
     /// When the provider was last asked; held during the asking, so that only one does.
     asked: Mutex<Option<Time>>,
+    waiting: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -70,6 +73,7 @@ impl Oidc {
             client: Client::builder(TokioExecutor::new()).build(connector),
             latest: RwLock::default(),
             asked: Mutex::default(),
+            waiting: Arc::new(Semaphore::new(WAITING)),
         })))
     }
 
@@ -83,15 +87,20 @@ impl Oidc {
         Some(fetched.keys)
     }
 
-    /// Waits for the provider only if the token could not be judged otherwise.
+    /// Waits for the provider only if the token could not be judged otherwise, and not too many do.
     pub(super) async fn with(&self, kid: &str, now: Time) -> Option<Arc<KeySet>> {
         match self.known(now) {
             Some(keys) if keys.get(kid).is_some() => Some(keys),
             _ => {
                 // In a task of its own: a caller who leaves would take the answer along, and nobody may ask again
                 // until the cool-down is over.
-                let oidc = self.clone();
-                tokio::spawn(async move { oidc.ask(now).await }).await.ok()?;
+                let (oidc, waits) =
+                    (self.clone(), self.0.waiting.clone().try_acquire_owned().ok()?);
+                let asking = async move {
+                    oidc.ask(now).await;
+                    drop(waits);
+                };
+                tokio::spawn(asking).await.ok()?;
                 Some(self.latest(now)?.keys)
             }
         }
@@ -158,9 +167,9 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// A clock that went back ends the cool-down.
+/// Whoever waited for another's asking took `now` before that. Only a clock that went back further ends the cool-down.
 fn due(asked: Option<Time>, now: Time) -> bool {
-    asked.is_none_or(|at| now < at || now >= at + COOL_DOWN)
+    asked.is_none_or(|at| at >= now + COOL_DOWN || now >= at + COOL_DOWN)
 }
 
 /// Keys that came over a network unprotected are anybody's.

@@ -23,6 +23,8 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::ServiceExt;
 
+use crate::token::{made_up, silent};
+
 const LIST: &str = "/caseward.notification.v1.InboxService/ListInboxItems";
 const WATCH: &str = "/caseward.notification.v1.InboxService/WatchInbox";
 
@@ -132,6 +134,16 @@ async fn open_streams_have_a_limit_of_their_own_and_count_until_they_end() {
     assert_eq!(code(&desk.ask(LIST).await), Code::Ok);
     drop(open);
     assert_eq!(code(&desk.ask(WATCH).await), Code::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_keys_of_an_issuer_does_so_until_their_deadline() {
+    let (auth, _silent) = silent().await;
+    let desk = Desk::start([("auth.issuer", auth.issuer.as_str().into())]).await;
+    let began = Instant::now();
+    let reply = desk.call(LIST, "100m", &made_up(&auth.issuer), Body::empty()).await;
+    assert_eq!(code(&reply), Code::DeadlineExceeded);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

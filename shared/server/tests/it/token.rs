@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use caseward_core::{Error, Time};
 use caseward_server::token::{Auth, Refused, Verifier, bearer};
+use futures_util::FutureExt;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use tonic::Code;
 use uuid::Uuid;
 
+pub(crate) use provider::silent;
 use provider::{Key, Provider, encode};
 
 const ORGANIZATION: Uuid = Uuid::from_u128(7);
@@ -32,6 +34,12 @@ fn claims(issuer: &str) -> Value {
         "iss": issuer, "aud": "caseward", "sub": "ana", "iat": NOW, "nbf": NOW, "exp": NOW + 600,
         "org": ORGANIZATION, "roles": ["case_manager"], "name": "Ana", "azp": "portal",
     })
+}
+
+/// A token whose key nobody knows.
+pub(crate) fn made_up(issuer: &str) -> String {
+    let key = Key::ed25519("made-up");
+    key.token(&header(&key), &claims(issuer))
 }
 
 /// `claims` with one member replaced.
@@ -237,6 +245,46 @@ async fn callers_that_come_together_cause_one_fetch() {
         claims.unwrap();
     }
     assert_eq!(provider.fetches(), 1);
+}
+
+#[tokio::test]
+async fn who_came_a_moment_before_the_asking_does_not_ask_again() {
+    let key = Key::ed25519("a");
+    let provider = Provider::start([&key]).await;
+    let verifier = provider.verifier();
+    let unknown = |kid: &str| {
+        let header = json!({ "alg": "EdDSA", "kid": kid });
+        key.token(&header, &claims(&provider.issuer))
+    };
+    for (kid, now) in [("one", NOW), ("two", NOW - 5), ("three", NOW - 9)] {
+        assert!(verifier.verify(&unknown(kid), at(now)).await.is_err());
+    }
+    assert_eq!(provider.fetches(), 1);
+    assert!(verifier.verify(&unknown("four"), at(NOW - 10)).await.is_err());
+    assert_eq!(provider.fetches(), 2, "the clock went back");
+}
+
+#[tokio::test]
+async fn a_few_wait_for_a_slow_provider_and_others_are_told_that_nobody_can_tell() {
+    let (auth, _silent) = silent().await;
+    let verifier = Verifier::open(&auth, TempDir::new().unwrap().path()).unwrap();
+    let key = Key::ed25519("a");
+    let token = |n: usize| {
+        let header = json!({ "alg": "EdDSA", "kid": format!("made-up-{n}") });
+        key.token(&header, &claims(&auth.issuer))
+    };
+    let mut waiting = vec![];
+    for n in 0..32 {
+        let (verifier, token) = (verifier.clone(), token(n));
+        let mut waits = Box::pin(async move { verifier.verify(&token, at(NOW)).await });
+        assert!(waits.as_mut().now_or_never().is_none());
+        waiting.push(waits);
+    }
+    let told = || verifier.verify(&token(32), at(NOW)).now_or_never();
+    assert_eq!(told().expect("at once").unwrap_err(), Refused::NoKeys);
+    // Who leaves makes no room while the provider is asked: it is not more that wait then.
+    drop(waiting);
+    assert_eq!(told().expect("at once").unwrap_err(), Refused::NoKeys);
 }
 
 #[tokio::test]
