@@ -73,7 +73,8 @@ impl Transport {
         }))
     }
 
-    /// The same peer, called on behalf of `ctx`: its token, what is left of its time, its trace.
+    /// The same peer, called on behalf of `ctx`: its token, what is left of its time, its trace. The head of the answer
+    /// is waited for no longer: a peer that is frozen keeps no deadline.
     pub fn for_caller(&self, ctx: &Ctx) -> Self {
         let inner = self.clone();
         let authorization = HeaderValue::try_from(format!("Bearer {}", ctx.caller.token)).ok();
@@ -90,7 +91,8 @@ impl Transport {
                 headers.insert("traceparent", trace);
             }
             deadline::carry(headers, deadline);
-            inner.clone().oneshot(request)
+            let reply = tokio::time::timeout_at(deadline.into(), inner.clone().oneshot(request));
+            async move { reply.await.unwrap_or_else(|_| Ok(late())) }
         }))
     }
 }
@@ -107,6 +109,11 @@ impl Service<http::Request<Body>> for Transport {
     fn call(&mut self, req: http::Request<Body>) -> Self::Future {
         self.0.call(req)
     }
+}
+
+/// The answer of a peer that did not answer in time.
+fn late() -> http::Response<Body> {
+    Status::deadline_exceeded("the deadline passed; a change may have been made").into_http()
 }
 
 /// The answer of a peer that does not answer.
@@ -158,5 +165,30 @@ impl Peers {
 
     fn slot(&self, service: &'static str) -> Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_default().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use caseward_core::Clock;
+    use tonic::Code;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_a_frozen_peer_on_somebodys_behalf_waits_until_their_deadline() {
+        let peer = Transport::local(service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, Infallible>>()
+        }));
+        let ctx = Ctx::task("test", "asks", Uuid::nil(), Clock::System);
+        let began = tokio::time::Instant::now();
+        let waits = peer.for_caller(&ctx).oneshot(http::Request::new(Body::default()));
+        let reply = tokio::time::timeout(2 * Ctx::TASK, waits).await.expect("a deadline").unwrap();
+        let status = Status::from_header_map(reply.headers()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(began.elapsed() <= Ctx::TASK + Duration::from_millis(100));
     }
 }
