@@ -1,12 +1,18 @@
 //! Whether every service is ready: asked of each by `grpc.health.v1`, told as JSON and as the same protocol.
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
-
-use futures_util::{Stream, future::join_all, stream};
-use serde::Serialize;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep, timeout},
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use futures_util::{
+    FutureExt, Stream,
+    future::{BoxFuture, Shared, join_all},
+    stream,
+};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -19,17 +25,20 @@ use crate::peer::Peer;
 const PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Readiness(Arc<Shared>);
+pub(crate) struct Readiness(Arc<Inner>);
 
 #[derive(Debug)]
-struct Shared {
+struct Inner {
     owners: Vec<(String, Peer)>,
-    /// Held while asking, so that any number of callers ask once.
-    last: Mutex<Option<(Instant, Arc<Report>)>>,
+    /// The last asking and when it began, so that any number of callers ask once.
+    last: Mutex<Option<(Instant, Asking)>>,
 }
 
+/// What all wait for who asked meanwhile.
+type Asking = Shared<BoxFuture<'static, Arc<Report>>>;
+
 /// What `/readyz` says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) ready: bool,
     pub(crate) services: BTreeMap<String, State>,
@@ -46,24 +55,26 @@ pub(crate) enum State {
 impl Readiness {
     pub(crate) fn new(mut owners: Vec<(String, Peer)>) -> Self {
         owners.sort_by(|a, b| a.0.cmp(&b.0));
-        Readiness(Arc::new(Shared { owners, last: Mutex::new(None) }))
+        Readiness(Arc::new(Inner { owners, last: Mutex::new(None) }))
     }
 
     pub(crate) async fn report(&self) -> Arc<Report> {
-        let mut last = self.0.last.lock().await;
-        if let Some((asked, report)) = &*last
-            && asked.elapsed() < PERIOD
+        self.asking().await
+    }
+
+    fn asking(&self) -> Asking {
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((began, asking)) = &*last
+            && began.elapsed() < PERIOD
         {
-            return Arc::clone(report);
+            return asking.clone();
         }
-        let states = self.0.owners.iter().map(|(service, peer)| ask(service, peer));
-        let states = join_all(states).await;
-        let services: BTreeMap<_, _> =
-            self.0.owners.iter().map(|(service, _)| service.clone()).zip(states).collect();
-        let ready = services.values().all(|state| *state == State::Serving);
-        let report = Arc::new(Report { ready, services });
-        *last = Some((Instant::now(), Arc::clone(&report)));
-        report
+        // In a task of its own: a caller who leaves would take the answer along, and the next would ask again.
+        let inner = self.0.clone();
+        let report = tokio::spawn(async move { inner.ask().await });
+        let asking = report.map(|report| Arc::new(report.unwrap_or_default())).boxed().shared();
+        *last = Some((Instant::now(), asking.clone()));
+        asking
     }
 
     /// The empty name stands for all of them, as the protocol has it.
@@ -74,6 +85,17 @@ impl Readiness {
             "" => Some(State::NotServing),
             service => report.services.get(service).copied(),
         }
+    }
+}
+
+impl Inner {
+    async fn ask(&self) -> Report {
+        let states = self.owners.iter().map(|(service, peer)| ask(service, peer));
+        let states = join_all(states).await;
+        let services: BTreeMap<_, _> =
+            self.owners.iter().map(|(service, _)| service.clone()).zip(states).collect();
+        let ready = services.values().all(|state| *state == State::Serving);
+        Report { ready, services }
     }
 }
 

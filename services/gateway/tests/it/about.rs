@@ -1,5 +1,7 @@
 //! What the door says about itself and about the services behind it.
-use std::{collections::BTreeSet, convert::Infallible};
+use std::{
+    collections::BTreeSet, convert::Infallible, sync::atomic::Ordering::SeqCst, time::Duration,
+};
 
 use axum::body::{Body, Bytes};
 use caseward_api::DESCRIPTORS;
@@ -15,7 +17,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::peer::{CASES, Door, PATIENTS, Peer, unreachable};
+use crate::peer::{CASES, Door, PATIENTS, Peer, counted, unreachable};
 
 #[tokio::test]
 async fn openapi_holds_every_call_and_every_reference_resolves() {
@@ -156,6 +158,21 @@ async fn ready_means_every_service() {
     assert_eq!(check("").await.unwrap(), 2);
     assert_eq!(check(CASES).await.unwrap(), 1);
     assert_eq!(check("caseward.unknown").await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_leave_do_not_have_the_services_asked_again() {
+    let (owner, calls) = counted();
+    let owners = [(PATIENTS.to_owned(), owner)].into();
+    let router = caseward_gateway::routes(owners, &Settings::default()).unwrap();
+    let door = Door { router, peer: Peer::default() };
+    for _ in 0..10 {
+        let left = tokio::time::timeout(Duration::from_millis(10), door.get("/readyz")).await;
+        assert!(left.is_err(), "the service does not answer");
+    }
+    assert_eq!(calls.load(SeqCst), 1);
+    assert_eq!(door.get("/readyz").await.1["services"][PATIENTS], "UNREACHABLE");
+    assert_eq!(calls.load(SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,10 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -108,7 +111,18 @@ pub(crate) fn unreachable() -> Owner {
 
 /// A peer that takes calls and never answers.
 pub(crate) fn frozen() -> Owner {
-    BoxCloneSyncService::new(service_fn(|_| std::future::pending()))
+    counted().0
+}
+
+/// The same, and how many calls it took.
+pub(crate) fn counted() -> (Owner, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let owner = BoxCloneSyncService::new(service_fn(move |_| {
+        counted.fetch_add(1, SeqCst);
+        std::future::pending()
+    }));
+    (owner, calls)
 }
 
 pub(crate) fn ada() -> pb::Patient {
