@@ -19,10 +19,12 @@ const HOP: [HeaderName; 10] = [
 ];
 
 /// What a proxy or a service could take for a word of ours: who calls, from where, or for another path.
-const INWARD: [&str; 11] = [
+const INWARD: [&str; 12] = [
     "baggage",
     "cookie",
     "forwarded",
+    // Free text that a trace would carry.
+    "tracestate",
     "x-caseward-",
     "x-client-",
     "x-envoy-",
@@ -119,6 +121,7 @@ mod tests {
             "x-caseward-subject",
             "x-caseward-",
             "baggage",
+            "tracestate",
             "cookie",
             "connection",
             "x-mine",

@@ -137,7 +137,9 @@ async fn a_collector_receives_what_was_decided_and_nothing_else() {
     again.stop().await;
 
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let stored = serve(&headers(&parent)).await;
+    let mut told = headers(&parent);
+    told.insert("tracestate", HeaderValue::from_static("x=Ada-Byron"));
+    let stored = serve(&told).await;
     assert!(stored.starts_with(&format!("00-{TRACE}-")) && stored.ends_with("-01"), "{stored}");
     telemetry::resumed(&stored).unwrap().consumer("caseward.patient.created").in_scope(|| {});
 
@@ -158,6 +160,7 @@ async fn a_collector_receives_what_was_decided_and_nothing_else() {
     names.sort_unstable();
     assert_eq!(names, ["caseward.patient.created", METHOD, "inner"]);
     assert!(received.spans.iter().all(|span| hex(&span.trace_id) == TRACE));
+    assert!(received.spans.iter().all(|span| span.trace_state.is_empty()), "free text of a caller");
     let served = received.spans.iter().find(|span| hex(&span.parent_span_id) == "00f067aa0ba902b7");
     let served = served.expect("the caller's span is the parent");
     assert!(text(&served.attributes).contains("INTERNAL"));

@@ -51,6 +51,7 @@ async fn no_word_of_ours_can_be_put_in_our_mouth() {
         "x-caseward-subject",
         "X-CASEWARD-Roles",
         "baggage",
+        "tracestate",
         "x-original-path",
         "x-forwarded-for",
         "connection",

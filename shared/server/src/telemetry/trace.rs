@@ -28,7 +28,6 @@ use super::calls;
 pub struct Parent(Context);
 
 const TRACEPARENT: &str = "traceparent";
-const TRACESTATE: &str = "tracestate";
 
 /// Set when there is a collector.
 static RATIO: OnceLock<f64> = OnceLock::new();
@@ -41,7 +40,8 @@ pub(super) fn decide_by(ratio: f64) {
 /// decide after, at four times the cost.
 pub fn sampled(headers: &HeaderMap) -> Option<Parent> {
     let ratio = RATIO.get()?;
-    let caller = extract(&Headers(headers));
+    let caller = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let caller = extract(caller.unwrap_or_default());
     let span = caller.span().span_context().clone();
     let traced = if span.is_valid() { span.is_sampled() } else { lucky(*ratio) };
     traced.then_some(Parent(caller))
@@ -59,7 +59,7 @@ pub fn inject(headers: &mut HeaderMap) {
 /// Takes up what `traceparent` wrote, perhaps long ago and elsewhere.
 pub fn resumed(traceparent: &str) -> Option<Parent> {
     RATIO.get()?;
-    let origin = extract(&Text(traceparent));
+    let origin = extract(traceparent);
     origin.span().span_context().is_sampled().then_some(Parent(origin))
 }
 
@@ -141,8 +141,8 @@ where
         .with_filter(filter)
 }
 
-fn extract(from: &dyn Extractor) -> Context {
-    TraceContextPropagator::new().extract_with_context(&Context::new(), from)
+fn extract(traceparent: &str) -> Context {
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &Text(traceparent))
 }
 
 fn lucky(ratio: f64) -> bool {
@@ -150,19 +150,8 @@ fn lucky(ratio: f64) -> bool {
     f64::from(random) / f64::from(u32::MAX) < ratio
 }
 
-struct Headers<'h>(&'h HeaderMap);
-
+/// A `traceparent` alone: `tracestate` beside it is free text of whoever calls, and would be exported.
 struct Text<'t>(&'t str);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT, TRACESTATE]
-    }
-}
 
 impl Extractor for Text<'_> {
     fn get(&self, key: &str) -> Option<&str> {
