@@ -31,8 +31,7 @@ impl Peer {
             let span = parent.server(req.uri().path().trim_start_matches('/'));
             span.in_scope(|| telemetry::inject(req.headers_mut()));
             let reply = self.ask(req).instrument(span.clone()).await;
-            let status = Status::from_header_map(reply.headers());
-            telemetry::finish(&span, status.map_or(Code::Ok, |status| status.code()));
+            telemetry::finish(&span, telemetry::code(reply.headers()).unwrap_or(Code::Ok));
             return reply;
         }
         if !req.headers().contains_key("traceparent") {

@@ -3,7 +3,7 @@ use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -267,26 +267,44 @@ async fn call(State(guard): State<Guard>, req: Request, next: Next) -> Response 
     let start = Instant::now();
     let name = method.path.trim_start_matches('/');
     let calls = guard.shared.calls.clone();
+    let Some(permits) = guard.shared.admit(method) else {
+        meters().shed.add(1, &[]);
+        calls.record(name, Code::Unavailable, start.elapsed());
+        return turned_away();
+    };
     let response = match telemetry::sampled(req.headers()) {
         Some(parent) => {
             let span = parent.server(name);
-            let response = admit(guard, method, req, next).instrument(span.clone()).await;
+            let response = admit(guard, permits, method, req, next).instrument(span.clone()).await;
             telemetry::finish(&span, code_of(&response));
             response
         }
-        None => admit(guard, method, req, next).await,
+        None => admit(guard, permits, method, req, next).await,
     };
     calls.record(name, code_of(&response), start.elapsed());
     response
 }
 
-async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Next) -> Response {
+/// The answer of a call that is one too many: nothing of it is looked at, and nothing made for it.
+fn turned_away() -> Response {
+    static HEAD: LazyLock<HeaderMap> = LazyLock::new(|| {
+        let error = Error::Unavailable("too many calls at once; try again");
+        Status::from(error).into_http::<Body>().headers().clone()
+    });
+    let mut response = Response::default();
+    response.headers_mut().clone_from(&HEAD);
+    response
+}
+
+async fn admit(
+    guard: Guard,
+    permits: Permits,
+    method: &'static Method,
+    mut req: Request,
+    next: Next,
+) -> Response {
     let admitted = async {
         let mut deadline = deadline::of(req.headers(), method.streams)?;
-        let permits = guard.shared.admit(method).ok_or_else(|| {
-            meters().shed.add(1, &[]);
-            Error::Unavailable("too many calls at once; try again")
-        })?;
         strip(req.headers_mut());
         let caller = tokio::time::timeout_at(deadline.into(), guard.caller(req.headers()));
         let (caller, signed_in) = caller.await.unwrap_or(Err(Error::Deadline))?;
@@ -307,9 +325,9 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
             }
             return Err(Error::Denied);
         }
-        Ok((ctx, permits))
+        Ok(ctx)
     };
-    let (ctx, Permits { call, stream }) = match admitted.await {
+    let ctx = match admitted.await {
         Ok(admitted) => admitted,
         Err(error) => return Status::from(error).into_http(),
     };
@@ -319,8 +337,8 @@ async fn admit(guard: Guard, method: &'static Method, mut req: Request, next: Ne
     // A task of its own: a caller who leaves cancels no change half way, and the permit is held until the work ends.
     let task = async move {
         let response = guard.run(method, ctx, req, next).await;
-        drop(call);
-        match stream {
+        drop(permits.call);
+        match permits.stream {
             Some(open) => response.map(|body| Body::new(Open { body, open })),
             None => response,
         }
@@ -379,7 +397,7 @@ fn strip(headers: &mut HeaderMap) {
 
 /// The status of a unary answer: an error stands in the headers, success in the trailers.
 fn code_of(response: &Response) -> Code {
-    Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+    telemetry::code(response.headers()).unwrap_or(Code::Ok)
 }
 
 /// Ends a read that nobody waits for.

@@ -34,7 +34,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-pub use calls::{Calls, code_name};
+pub use calls::{Calls, code, code_name};
 pub(crate) use meters::meters;
 pub use meters::{Kind, METRICS, Metric};
 pub use trace::{Parent, finish, inject, resumed, sampled, traceparent};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, StringValue, global};
 use tonic::Code;
@@ -50,6 +51,11 @@ pub(super) fn is_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
+}
+
+/// What `grpc-status` says, without the message and details that a `Status` would be made of.
+pub fn code(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
 }
 
 /// As gRPC writes it.

@@ -147,6 +147,17 @@ async fn who_waits_for_the_keys_of_an_issuer_does_so_until_their_deadline() {
 }
 
 #[tokio::test]
+async fn who_is_turned_away_is_not_looked_at_before() {
+    let desk = Desk::start([("limits.in_flight", 0.into())]).await;
+    for path in [LIST, WATCH] {
+        let reply = desk.call(path, "nonsense", "", Body::empty()).await;
+        assert_eq!(code(&reply), Code::Unavailable, "{path}");
+        assert_eq!(reply.headers()["content-type"], "application/grpc");
+        assert!(reply.headers().contains_key("grpc-status-details-bin"), "when to try again");
+    }
+}
+
+#[tokio::test]
 async fn a_health_check_is_short() {
     let desk = Desk::start([]).await;
     let mut health = HealthClient::new(desk.peer.clone());
