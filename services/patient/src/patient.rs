@@ -344,11 +344,12 @@ pub async fn update(tx: Tx, id: PatientId, from: pb::Patient, mask: FieldMask) -
     bad.finish()?;
     if row.identifiers != before.identifiers {
         identifier::free::<Entity>(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
+        identifier::replace(&tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     }
     store(&tx, before, row).await
 }
 
-/// Writes what differs, if anything does.
+/// Writes what differs, if anything does. Whose the identifiers are is the caller's to say.
 async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
     let changed_fields = row.changes(&before);
     if changed_fields.is_empty() {
@@ -363,9 +364,6 @@ async fn store(tx: &Tx, before: Model, row: Model) -> Result<Model> {
             to: row.state.label(),
             ..Default::default()
         });
-    }
-    if row.identifiers != before.identifiers {
-        identifier::replace(tx, IDENTIFIED, row.id.uuid(), &row.identifiers.0).await?;
     }
     if row.subject != before.subject {
         relate_subject(tx, &row, before.subject).await?;
@@ -411,6 +409,7 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
     let Some(before) = same(tx, from, &mut draft).await? else {
         return Ok((Action::Created, create(tx.clone(), draft).await?));
     };
+    vouch(tx, &before, &draft).await?;
     let row = Model {
         id: before.id,
         subject: draft.subject.clone().or(before.subject.clone()),
@@ -444,11 +443,11 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
     }
     let surest = from.identifiers.first().cloned().unwrap_or_default();
     let surest = data::Identifier { system: surest.system, value: surest.value };
-    let surest = [surest];
-    let vouched = identifier::are_vouched(tx, IDENTIFIED, &surest).await?;
-    match identifier::find(tx, IDENTIFIED, &surest).await?.first().filter(|_| vouched) {
-        Some(id) if !alike.iter().any(|one| one.id.uuid() == *id && one.is_another(draft)) => {
-            alike.retain(|one| one.id.uuid() == *id);
+    let vouched = identifier::holders(&tx.ctx, IDENTIFIED, &[surest])
+        .filter(identifier::Column::Vouched.eq(true));
+    match vouched.one(&tx.db).await?.map(|holder| holder.resource) {
+        Some(id) if !alike.iter().any(|one| one.id.uuid() == id && one.is_another(draft)) => {
+            alike.retain(|one| one.id.uuid() == id);
         }
         _ => alike.retain(|one| one.may_be(draft)),
     }
@@ -472,10 +471,16 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
     if found.is_none() && draft.identifiers.0.is_empty() {
         return Err(Error::invalid("patient.identifiers", "belong to another person"));
     }
-    if let Some(found) = found.as_ref().filter(|_| !vouched) {
-        identifier::vouch(tx, IDENTIFIED, found.id.uuid(), &draft.identifiers.0).await?;
-    }
     Ok(found)
+}
+
+/// Vouches for the identifiers that a load says, and for no other that is on record: it may be mistyped, and somebody
+/// else's.
+async fn vouch(tx: &Tx, before: &Model, draft: &Model) -> Result<()> {
+    let said = draft.identifiers.0.iter().cloned();
+    let (known, new): (Vec<_>, Vec<_>) = said.partition(|one| before.identifiers.0.contains(one));
+    identifier::vouch(tx, IDENTIFIED, before.id.uuid(), &known).await?;
+    identifier::claim(tx, IDENTIFIED, before.id.uuid(), &new).await
 }
 
 /// The patient reaches their own record with the subject with which they sign in, and with no former one.

@@ -219,6 +219,7 @@ pub async fn vouch(tx: &Tx, kind: &str, resource: Uuid, identifiers: &[Identifie
         .filter(Column::Kind.eq(kind))
         .filter(Column::Resource.eq(resource))
         .filter(any(identifiers))
+        .filter(Column::Vouched.into_expr().not())
         .exec(&tx.db)
         .await?;
     Ok(())

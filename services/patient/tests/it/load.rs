@@ -171,6 +171,48 @@ async fn two_sources_that_both_count_from_one_do_not_make_two_persons_one() {
 }
 
 #[tokio::test]
+async fn a_load_vouches_for_the_identifiers_that_it_says_and_for_no_other_on_record() {
+    for world in worlds().await {
+        let patient = |family: &str, numbers: &[&str]| pb::Patient {
+            names: person(family),
+            identifiers: numbers.iter().flat_map(|number| identifier(number)).collect(),
+            ..Default::default()
+        };
+        let mut ana = world.caller("ana", "case_manager");
+        let typed = pb::CreatePatientRequest {
+            patient: Some(patient("Byron", &["a", "own", "mistyped"])),
+            ..Default::default()
+        };
+        let byron = ana.create_patient(typed).await.unwrap().into_inner().name;
+        let mut hub = world.caller("hub", "integration");
+        let mut load = async |family: &str, numbers: &[&str]| {
+            let patients = vec![patient(family, numbers)];
+            let request = pb::IngestPatientsRequest { patients, ..Default::default() };
+            let outcome =
+                hub.ingest_patients(request).await.unwrap().into_inner().outcomes.remove(0);
+            (outcome.action(), outcome.name)
+        };
+        let (made, updated, unchanged) = (Action::Created, Action::Updated, Action::Unchanged);
+        assert_eq!(load("Byron", &["a", "b"]).await, (updated, byron.clone()));
+        let (action, king) = load("King", &["mistyped"]).await;
+        assert_eq!((action, king == byron), (made, false));
+        assert_eq!(load("King", &["mistyped"]).await, (unchanged, king));
+        // What ana typed stays on record, and keeps neither of them from being loaded on.
+        assert_eq!(load("Byron", &["a", "b", "c"]).await, (updated, byron.clone()));
+        let row = ana.get_patient(pb::GetPatientRequest { name: byron.clone() }).await.unwrap();
+        let numbers = ["a", "b", "c", "mistyped", "own"];
+        assert_eq!(row.into_inner().identifiers, patient("Byron", &numbers).identifiers);
+
+        assert_eq!(load("Byron", &["a", "own"]).await, (unchanged, byron));
+        let (_, lamb) = load("Lamb", &["lamb", "own"]).await;
+        let mut sue = world.caller("sue", "supervisor");
+        let row = sue.get_patient(pb::GetPatientRequest { name: lamb }).await.unwrap();
+        let theirs = row.into_inner().identifiers;
+        assert_eq!(theirs, identifier("lamb"), "the other is vouched to be Byron's");
+    }
+}
+
+#[tokio::test]
 async fn a_consent_whose_time_is_over_is_loaded_as_ended_and_a_second_load_changes_nothing() {
     for world in worlds().await {
         let mut hub = world.caller("hub", "integration");
