@@ -160,6 +160,14 @@ fn optional(
     from.is_some().then(|| data::concept(path, from, bad)).flatten().map(Json)
 }
 
+/// The record of the plan after a load: FHIR names plans in words only, so the record that staff chose stays, unless
+/// those words come to be others.
+fn plan(before: &Model, said: &Model) -> String {
+    let (was, is) = (&before.plan_display, &said.plan_display);
+    let another = !was.is_empty() && !is.is_empty() && was != is;
+    if said.plan.is_empty() && !another { before.plan.clone() } else { said.plan.clone() }
+}
+
 impl Child for Entity {
     type Kind = Coverage;
     type Wire = pb::Coverage;
@@ -201,6 +209,11 @@ impl Child for Entity {
     fn merged(before: &Model, draft: Model) -> Model {
         Model {
             id: before.id,
+            plan: plan(before, &draft),
+            redetermination_due: draft
+                .redetermination_due
+                .clone()
+                .or(before.redetermination_due.clone()),
             created_at: before.created_at,
             updated_at: before.updated_at,
             revision: before.revision,

@@ -415,6 +415,10 @@ async fn ingest_one(tx: &Tx, from: &pb::Patient) -> Result<(Action, Model)> {
         subject: draft.subject.clone().or(before.subject.clone()),
         // What another source knows of the person is kept.
         identifiers: Json(data::union(&before.identifiers.0, &draft.identifiers.0)),
+        // A source that does not speak of a death denies none.
+        deceased: before.deceased || draft.deceased,
+        deceased_at: draft.deceased_at.or(before.deceased_at),
+        time_zone: time_zone(&before.time_zone, &draft.time_zone),
         // What was merged, or never should have been, stays so.
         state: match (before.state, said) {
             (State::Active | State::Inactive, Some(said)) => said,
@@ -472,6 +476,11 @@ async fn same(tx: &Tx, from: &pb::Patient, draft: &mut Model) -> Result<Option<M
         return Err(Error::invalid("patient.identifiers", "belong to another person"));
     }
     Ok(found)
+}
+
+/// The time zone after a load: FHIR has no place for one, so what staff chose stays where a source says none.
+pub fn time_zone(before: &str, said: &str) -> String {
+    if said.is_empty() { before.to_owned() } else { said.to_owned() }
 }
 
 /// Vouches for the identifiers that a load says, and for no other that is on record: it may be mistyped, and somebody

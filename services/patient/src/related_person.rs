@@ -202,6 +202,7 @@ impl Child for Entity {
         Model {
             id: before.id,
             subject: draft.subject.clone().or(before.subject.clone()),
+            time_zone: patient::time_zone(&before.time_zone, &draft.time_zone),
             scope: before.scope.clone(),
             created_at: before.created_at,
             updated_at: before.updated_at,

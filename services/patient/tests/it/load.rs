@@ -9,8 +9,10 @@ use caseward_api::{
 use caseward_core::{Ctx, data::Identifier};
 use caseward_server::LOCAL_ORGANIZATION;
 use caseward_store::identifier as index;
+use prost_types::FieldMask;
 use sea_orm::{ConnectionTrait, QueryTrait, Statement};
 use tonic::Code;
+use uuid::Uuid;
 
 use crate::world::{Caller, code, concept, identifier, person, worlds};
 
@@ -209,6 +211,122 @@ async fn a_load_vouches_for_the_identifiers_that_it_says_and_for_no_other_on_rec
         let row = sue.get_patient(pb::GetPatientRequest { name: lamb }).await.unwrap();
         let theirs = row.into_inner().identifiers;
         assert_eq!(theirs, identifier("lamb"), "the other is vouched to be Byron's");
+    }
+}
+
+/// What staff change of a record, as a mask.
+fn mask(fields: &[&str]) -> Option<FieldMask> {
+    Some(FieldMask { paths: fields.iter().map(|field| (*field).to_owned()).collect() })
+}
+
+#[tokio::test]
+async fn a_death_and_a_time_zone_on_record_outlast_loads_that_do_not_speak_of_them() {
+    for world in worlds().await {
+        let (mut hub, mut sue) =
+            (world.caller("hub", "integration"), world.caller("sue", "supervisor"));
+        let name = patients(&mut hub, "Byron").await.remove(0).name;
+        let get = pb::GetPatientRequest { name: name.clone() };
+        let row = sue.get_patient(get.clone()).await.unwrap().into_inner();
+        let died = Some(prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 });
+        let patient =
+            pb::Patient { deceased_time: died, time_zone: "America/Denver".to_owned(), ..row };
+        let update_mask = mask(&["deceased", "time_zone"]);
+        let request =
+            pb::UpdatePatientRequest { patient: Some(patient), update_mask, ..Default::default() };
+        sue.update_patient(request).await.unwrap();
+        for (family, action) in [("Byron", Action::Unchanged), ("King", Action::Updated)] {
+            assert_eq!(patients(&mut hub, family).await[0].action(), action);
+            let row = sue.get_patient(get.clone()).await.unwrap().into_inner();
+            assert_eq!((row.deceased, row.deceased_time), (true, died));
+            assert_eq!(row.time_zone, "America/Denver");
+        }
+        // What a source does say counts.
+        let said = pb::Patient {
+            names: person("King"),
+            identifiers: identifier("1"),
+            deceased: true,
+            time_zone: "America/Boise".to_owned(),
+            ..Default::default()
+        };
+        let request = pb::IngestPatientsRequest { patients: vec![said], ..Default::default() };
+        hub.ingest_patients(request).await.unwrap();
+        let row = sue.get_patient(get).await.unwrap().into_inner();
+        assert_eq!((row.deceased_time, &row.time_zone[..]), (died, "America/Boise"));
+    }
+}
+
+#[tokio::test]
+async fn what_staff_know_of_a_relative_and_of_a_coverage_outlasts_a_load_that_cannot_say_it() {
+    for world in worlds().await {
+        let (mut hub, mut sue) =
+            (world.caller("hub", "integration"), world.caller("sue", "supervisor"));
+        patients(&mut hub, "Byron").await;
+        let mut relative = async || {
+            let related_person = pb::RelatedPerson {
+                relationships: vec![concept("daughter")],
+                identifiers: identifier("r"),
+                ..Default::default()
+            };
+            let related_persons = vec![pb::PatientRelatedPerson {
+                patient: WHOSE.to_owned(),
+                related_person: Some(related_person),
+            }];
+            let request = pb::IngestRelatedPersonsRequest { related_persons, ..Default::default() };
+            let outcomes = hub.ingest_related_persons(request).await.unwrap();
+            outcomes.into_inner().outcomes.remove(0)
+        };
+        let name = relative().await.name;
+        let get = pb::GetRelatedPersonRequest { name };
+        let row = sue.get_related_person(get).await.unwrap().into_inner();
+        let request = pb::UpdateRelatedPersonRequest {
+            related_person: Some(pb::RelatedPerson {
+                time_zone: "America/Denver".to_owned(),
+                ..row
+            }),
+            update_mask: mask(&["time_zone"]),
+            ..Default::default()
+        };
+        sue.update_related_person(request).await.unwrap();
+        assert_eq!(relative().await.action(), Action::Unchanged);
+
+        let mut coverage = async |plan_display: &str| {
+            let coverage = pb::Coverage {
+                payer_display: "Medicaid".to_owned(),
+                plan_display: plan_display.to_owned(),
+                identifiers: identifier("v"),
+                ..Default::default()
+            };
+            let coverages =
+                vec![pb::PatientCoverage { patient: WHOSE.to_owned(), coverage: Some(coverage) }];
+            let request = pb::IngestCoveragesRequest { coverages, ..Default::default() };
+            hub.ingest_coverages(request).await.unwrap().into_inner().outcomes.remove(0)
+        };
+        let name = coverage("Gold").await.name;
+        let get = pb::GetCoverageRequest { name };
+        let row = sue.get_coverage(get.clone()).await.unwrap().into_inner();
+        let plan = format!("insurancePlans/{}", Uuid::now_v7());
+        let due = Some(Date { year: 2026, month: 9, day: 30 });
+        let request = pb::UpdateCoverageRequest {
+            coverage: Some(pb::Coverage {
+                plan: plan.clone(),
+                redetermination_due_date: due,
+                ..row
+            }),
+            update_mask: mask(&["plan", "redetermination_due_date"]),
+            ..Default::default()
+        };
+        sue.update_coverage(request).await.unwrap();
+        assert_eq!(coverage("Gold").await.action(), Action::Unchanged);
+        // Called otherwise it is another plan, of which staff have not said which record it has.
+        for (words, action, plan) in [
+            ("", Action::Updated, &plan[..]),
+            ("Gold", Action::Updated, &plan),
+            ("Silver", Action::Updated, ""),
+        ] {
+            assert_eq!(coverage(words).await.action(), action);
+            let row = sue.get_coverage(get.clone()).await.unwrap().into_inner();
+            assert_eq!((&row.plan[..], row.redetermination_due_date), (plan, due), "{words}");
+        }
     }
 }
 
