@@ -32,7 +32,7 @@ pub const EXPIRY: &str = "emergency.expiry";
 /// How long one access lasts.
 const LIFE: Duration = Duration::minutes(60);
 
-/// An access that was active so lately is renewed by the next one.
+/// An access that was active so lately is renewed by the next one. One that was found unjustified so lately bars it.
 const LATELY: Duration = Duration::hours(24);
 
 /// How often an access may be renewed before a supervisor has looked at it.
@@ -167,16 +167,12 @@ pub fn declared(ctx: Ctx) -> Ctx {
 pub async fn request(tx: Tx, patient: PatientId, reason: String) -> Result<Model> {
     let reason = check::text(&reason, 1..=1000).map_err(|why| Error::invalid("reason", why))?;
     patient::exists(&tx, patient).await?;
+    refuse_condemned(&tx, patient).await?;
     let now = tx.ctx.now();
     let before = last(&tx, patient).await?.filter(|before| before.over() > now - LATELY);
     let (renews, renewals) = match &before {
-        Some(before) if before.state == State::Unjustified => {
-            let why =
-                "a supervisor found no emergency within the last 24 hours; ask the supervisor";
-            return Err(Error::precondition("EMERGENCY_UNJUSTIFIED", why));
-        }
-        // Reviewed and found right, it is done with.
-        Some(before) if before.state != State::Justified => (Some(before.id), before.renewals + 1),
+        // Reviewed, it is done with.
+        Some(before) if before.reviewed_at.is_none() => (Some(before.id), before.renewals + 1),
         _ => (None, 0),
     };
     if renewals > RENEWALS {
@@ -335,13 +331,27 @@ pub async fn periods(scope: &Scope, patient: PatientId) -> Result<Vec<(String, T
     Ok(rows.into_iter().map(|row| (row.subject.clone(), row.starts_at, row.over())).collect())
 }
 
-/// The caller's last access to the patient.
-async fn last(tx: &Tx, patient: PatientId) -> Result<Option<Model>> {
-    let select = Entity::of(&tx.ctx)
+/// The caller's accesses to the patient.
+fn own(tx: &Tx, patient: PatientId) -> Select<Entity> {
+    Entity::of(&tx.ctx)
         .filter(Column::Patient.eq(patient))
         .filter(Column::Subject.eq(tx.ctx.subject()))
-        .order_by_desc(Column::Id);
-    Ok(select.one(&tx.db).await?)
+}
+
+async fn last(tx: &Tx, patient: PatientId) -> Result<Option<Model>> {
+    Ok(own(tx, patient).order_by_desc(Column::Id).one(&tx.db).await?)
+}
+
+/// Refuses a caller of whose accesses to the patient any was found unjustified lately, whatever they asked for since.
+async fn refuse_condemned(tx: &Tx, patient: PatientId) -> Result<()> {
+    let condemned = own(tx, patient)
+        .filter(Column::State.eq(State::Unjustified))
+        .filter(Column::ReviewedAt.gt(tx.ctx.now() - LATELY));
+    if condemned.count(&tx.db).await? > 0 {
+        let why = "a supervisor found no emergency within the last 24 hours; ask the supervisor";
+        return Err(Error::precondition("EMERGENCY_UNJUSTIFIED", why));
+    }
+    Ok(())
 }
 
 async fn moved(tx: &Tx, mut row: Model, step: Step, comment: String) -> Result<Model> {

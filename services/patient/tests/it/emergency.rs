@@ -193,6 +193,41 @@ async fn renewals_are_a_chain_that_a_supervisor_must_look_at() {
 }
 
 #[tokio::test]
+async fn an_unjustified_access_bars_the_next_one_for_a_day_whatever_was_asked_for_since() {
+    for world in worlds().await {
+        let mut sue = world.caller("sue", "supervisor");
+        let row = patient(&mut sue).await;
+        let (mut bob, mut eve) =
+            (world.caller("bob", "case_manager"), world.caller("eve", "case_manager"));
+        let first = request(&mut bob, &row.name, "A fall").await.unwrap().into_inner();
+        world.advance(Duration::minutes(30)).await;
+        let second = request(&mut bob, &row.name, "Still there").await.unwrap().into_inner();
+        assert_eq!(second.renews, first.name);
+        let first = get(&mut sue, &first.name).await;
+        review(&mut sue, &first, Verdict::Unjustified, "Curiosity").await.unwrap();
+        assert_eq!(code(request(&mut bob, &row.name, "Still").await), Code::FailedPrecondition);
+        assert!(
+            sees(&mut bob, &row.name).await,
+            "what is open is ended by its hour, or by somebody"
+        );
+        end(&mut sue, &second).await.unwrap();
+        assert!(!sees(&mut bob, &row.name).await);
+        request(&mut eve, &row.name, "A fall").await.unwrap();
+
+        // What counts is when it was found, not when it ended.
+        world.advance(Duration::hours(23)).await;
+        assert_eq!(code(request(&mut bob, &row.name, "Again").await), Code::FailedPrecondition);
+        let second = get(&mut sue, &second.name).await;
+        review(&mut sue, &second, Verdict::Unjustified, "Curiosity").await.unwrap();
+        world.advance(Duration::hours(23)).await;
+        assert_eq!(code(request(&mut bob, &row.name, "Again").await), Code::FailedPrecondition);
+        world.advance(Duration::hours(1)).await;
+        let fresh = request(&mut bob, &row.name, "A stroke").await.unwrap().into_inner();
+        assert_eq!((fresh.renewals, &fresh.renews[..]), (0, ""));
+    }
+}
+
+#[tokio::test]
 async fn two_requests_at_once_make_one_access() {
     for world in worlds().await {
         let row = patient(&mut world.caller("sue", "supervisor")).await;
