@@ -71,9 +71,9 @@ pub(crate) fn name(at: &Node<'_>) -> Option<pb::HumanName> {
     Some(name)
 }
 
-/// Ways to reach someone. What has no value reaches nobody and is left out.
+/// Ways to reach someone, those still in use first. What has no value reaches nobody and is left out.
 pub(crate) fn telecoms(of: &Node<'_>, most: usize) -> Vec<pb::ContactPoint> {
-    of.list_of("telecom", most).iter().filter_map(telecom).collect()
+    current_first(of.list_of("telecom", most), telecom)
 }
 
 fn telecom(at: &Node<'_>) -> Option<pb::ContactPoint> {
@@ -116,13 +116,17 @@ fn telecom(at: &Node<'_>) -> Option<pb::ContactPoint> {
             _ => return None,
         })
     });
+    // Ours has no period: at an address that ended, what is sent may reach somebody else.
+    let usage = match usage {
+        Some(Use::Old) => Use::Old,
+        _ if has_end(at) => {
+            at.warn("has an end; kept as no longer in use");
+            Use::Old
+        }
+        usage => usage.unwrap_or_default(),
+    };
     let rank = at.number("rank").map_or(0, |rank| rank.clamp(0.0, 1000.0) as i32);
-    Some(pb::ContactPoint {
-        system: system as i32,
-        value,
-        r#use: usage.unwrap_or_default() as i32,
-        rank,
-    })
+    Some(pb::ContactPoint { system: system as i32, value, r#use: usage as i32, rank })
 }
 
 /// Postal addresses, those still in use first.
@@ -152,10 +156,16 @@ pub(crate) fn address(at: &Node<'_>) -> Option<pb::Address> {
 fn current_first<T>(all: Vec<Node<'_>>, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {
     let ended = |at: &Node<'_>| {
         let usage = at.value().get("use").and_then(|usage| usage.as_str());
-        matches!(usage, Some("old" | "maiden")) || at.value().pointer("/period/end").is_some()
+        matches!(usage, Some("old" | "maiden")) || has_end(at)
     };
     let (past, present): (Vec<_>, Vec<_>) = all.into_iter().partition(ended);
     present.iter().chain(&past).filter_map(read).collect()
+}
+
+/// Whether it says when its use ends, which may be yet to come: no clock is at hand. In 9999 is how some say never.
+fn has_end(at: &Node<'_>) -> bool {
+    let end = at.value().pointer("/period/end").filter(|end| !end.is_null());
+    end.is_some_and(|end| !end.as_str().is_some_and(|end| end.starts_with("9999")))
 }
 
 /// A concept. One without code and text is none.
@@ -260,6 +270,25 @@ mod tests {
         assert_eq!(contacts.len(), 2);
         assert!(contacts.iter().all(|contact| contact.system() == contact_point::System::Other));
         assert_eq!(notes.warnings.take().len(), 3);
+    }
+
+    #[test]
+    fn a_contact_that_ended_is_kept_as_no_longer_in_use_behind_those_that_are() {
+        use contact_point::Use;
+        let notes = Notes::default();
+        let json = json!({"telecom": [
+            {"system": "email", "value": "a@example.org", "use": "home", "period": {"start": "2019", "end": "2020-07-22"}},
+            {"system": "phone", "value": "555", "use": "old", "period": {"end": "2014"}},
+            {"system": "email", "value": "b@example.org", "use": "home", "period": {"start": "2020-07-22"}},
+            {"system": "sms", "value": "556", "use": "mobile", "period": {"end": "9999-12-31"}}]});
+        let contacts = telecoms(&Node::root(&json, "Patient", &notes), 30);
+        let known: Vec<_> = contacts.iter().map(|one| (&one.value[..], one.r#use())).collect();
+        let (used, old) =
+            ([("b@example.org", Use::Home), ("556", Use::Mobile)], ["a@example.org", "555"]);
+        assert_eq!(known, [used, old.map(|value| (value, Use::Old))].concat());
+        let warnings = notes.warnings.take();
+        assert_eq!((warnings.len(), &warnings[0].path[..]), (1, "Patient.telecom[0]"));
+        assert!(notes.is_clean());
     }
 
     #[test]
