@@ -34,19 +34,16 @@ struct Told {
     patient: Option<String>,
 }
 
-/// What the log says of one caller: phase, outcome and patients of each entry.
-type Log = BTreeMap<String, Vec<(String, String, String)>>;
+/// What the log says of one caller: outcome and patients of each entry; of the beginning of a slow read neither.
+type Log = BTreeMap<String, Vec<(String, String)>>;
 
 impl Told {
-    /// Whether `log` has it: all in one entry, or the beginning of a read that may have been cut off from its end.
+    /// Whether `log` has it: an entry says what was told, and of whom.
     fn is_on(&self, log: &Log) -> bool {
         log.get(&self.subject).is_some_and(|entries| {
-            entries.iter().any(|(phase, outcome, patients)| match &phase[..] {
-                "BEGIN" => true,
-                _ => {
-                    outcome == self.outcome
-                        && self.patient.as_ref().is_none_or(|patient| patients.contains(patient))
-                }
+            entries.iter().any(|(outcome, patients)| {
+                outcome == self.outcome
+                    && self.patient.as_ref().is_none_or(|patient| patients.contains(patient))
             })
         })
     }
@@ -270,12 +267,12 @@ async fn open(url: &str) -> DatabaseConnection {
 /// What the log says of the readers.
 async fn log(url: &str) -> Log {
     let db = open(url).await;
-    let sql = "SELECT subject, phase, outcome, patients FROM audit WHERE subject LIKE 'reader-%'";
+    let sql = "SELECT subject, outcome, patients FROM audit WHERE subject LIKE 'reader-%'";
     let statement = Statement::from_string(db.get_database_backend(), sql);
     let mut log = Log::new();
     for row in db.query_all_raw(statement).await.unwrap() {
         let text = |n| row.try_get_by_index::<String>(n).unwrap();
-        log.entry(text(0)).or_default().push((text(1), text(2), text(3)));
+        log.entry(text(0)).or_default().push((text(1), text(2)));
     }
     db.close().await.unwrap();
     log
