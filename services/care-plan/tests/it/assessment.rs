@@ -36,8 +36,7 @@ impl Caller {
         list.questionnaires.into_iter().find(|form| form.title.contains(title)).unwrap()
     }
 
-    /// An assessment with a form, begun.
-    async fn begun(&mut self, case: &pb::Case, form: &pb::Questionnaire) -> pb::Assessment {
+    async fn scheduled(&mut self, case: &pb::Case, form: &pb::Questionnaire) -> pb::Assessment {
         let assessment = pb::Assessment { questionnaire: form.name.clone(), ..Default::default() };
         let request = pb::CreateAssessmentRequest {
             parent: case.name.clone(),
@@ -46,9 +45,19 @@ impl Caller {
         };
         let made = self.assessments.create_assessment(request).await.unwrap().into_inner();
         assert_eq!(made.state(), State::Scheduled);
+        made
+    }
+
+    async fn begins(&mut self, made: pb::Assessment) -> Result<pb::Assessment, tonic::Status> {
         let request =
             pb::StartAssessmentRequest { name: made.name, etag: made.etag, ..Default::default() };
-        self.assessments.start_assessment(request).await.unwrap().into_inner()
+        self.assessments.start_assessment(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// An assessment with a form, begun.
+    async fn begun(&mut self, case: &pb::Case, form: &pb::Questionnaire) -> pb::Assessment {
+        let made = self.scheduled(case, form).await;
+        self.begins(made).await.unwrap()
     }
 
     async fn complete(
@@ -325,12 +334,15 @@ async fn an_own_form_is_kept_byte_for_byte_scored_by_its_rules_and_retired() {
         assert_eq!((score.value, &*score.band, score.missing_items), (4.0, "unsteady", 1));
         assert_eq!(sam.tasks_of(&case).await[0].title, "Visit the home");
 
+        let waits = sam.scheduled(&case, &form).await;
         let request = pb::RetireQuestionnaireRequest {
             name: form.name,
             etag: form.etag,
             ..Default::default()
         };
         sam.assessments.retire_questionnaire(request).await.unwrap();
+        let refused = sam.begins(waits).await.unwrap_err();
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "QUESTIONNAIRE_RETIRED");
         let states = vec![pb::questionnaire::State::Active.into()];
         let request = pb::ListQuestionnairesRequest { states, ..Default::default() };
         let active = sam.assessments.list_questionnaires(request).await.unwrap().into_inner();

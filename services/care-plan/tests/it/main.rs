@@ -15,6 +15,7 @@ mod mistake;
 mod note;
 mod participation;
 mod plan;
+mod problem;
 mod task;
 mod team;
 mod walk;
