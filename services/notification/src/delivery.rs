@@ -3,7 +3,9 @@
 //! A message is sent outside any transaction: claimed in one, sent, recorded in another. A claim that nobody
 //! recorded was left by a process that died; whether the channel took the message is unknown, so it is sent
 //! once more, under the same Message-ID, and never a third time.
-use std::sync::Arc;
+//!
+//! All of that happens in the recipient's turn (`hold.rs`): what is judged next knows what was sent before it.
+use std::{sync::Arc, time::Duration};
 
 use caseward_api::notification::v1::{delivery_attempt::Outcome, message::Suppression};
 use caseward_core::{Ctx, Error, Record, Result, Time};
@@ -47,6 +49,9 @@ enum Step {
 /// A message goes through a handful of steps at most before it rests.
 const STEPS: usize = 8;
 
+/// What is left to write down how an attempt ended.
+const RECORD: Duration = Duration::from_secs(2);
+
 /// What is ready to be said.
 #[derive(Clone)]
 struct Said {
@@ -76,14 +81,14 @@ impl Delivery {
     async fn deliver(&self, ctx: &Ctx, id: Uuid) -> Result<()> {
         let scope = self.store.read(ctx);
         let row = Entity::of(ctx).filter(Column::Id.eq(id)).one(&scope.db).await?;
-        let Some(Model { trace, .. }) = row else { return Ok(()) };
+        let Some(row) = row else { return Ok(()) };
         // The trace goes on where the call left it that caused the message, however long ago that was.
-        let span =
-            telemetry::resumed(&trace).map_or_else(Span::none, |at| at.consumer("deliver message"));
+        let span = telemetry::resumed(&row.trace)
+            .map_or_else(Span::none, |at| at.consumer("deliver message"));
         async {
             let record = Record::open(message::DUE).traced(telemetry::traceparent());
             let ctx = Ctx { record: Arc::new(record), ..ctx.clone() };
-            Hold::take(&self.store, id).await?.during(self.steps(&ctx, id)).await
+            Hold::take(&self.store, &row).await?.during(self.steps(&ctx, id)).await
         }
         .instrument(span)
         .await
@@ -279,6 +284,10 @@ impl Delivery {
         said: Said,
         to: &str,
     ) -> Result<Step> {
+        // Whoever waited long for their turn would be stopped half way, and leave what a process leaves that died.
+        if ctx.left() < mailer.at_most() + RECORD {
+            return Err(Error::Unavailable("too little time is left to send a message; try again"));
+        }
         let id = row.id.uuid();
         let abandoned = row.claimed_at.is_some();
         if abandoned {

@@ -73,6 +73,11 @@ impl Mailer {
         Ok(Some(Mailer { transport, from, at_most, host, port }))
     }
 
+    /// How long sending may take.
+    pub(crate) fn at_most(&self) -> Duration {
+        self.at_most
+    }
+
     /// Sends `letter`. Its Message-ID is the same on every attempt, so that one sent twice shows.
     pub(crate) async fn send(&self, letter: Letter) -> Outcome {
         let span = self.span(letter.id);

@@ -287,3 +287,46 @@ async fn enough_is_enough() {
         assert_eq!(suite.told(to(&patient), &[Inbox]).await.suppression(), Suppression::Duplicate);
     }
 }
+
+#[tokio::test]
+async fn enough_is_enough_of_what_comes_due_at_once_too() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let patient = suite.patients.add(|_| {});
+        for n in 0..8 {
+            let purpose = format!("reminder-{n}");
+            suite.send_with(to(&patient), &[Email], |message| message.purpose = purpose).await;
+        }
+        suite.settle().await;
+        assert!(suite.all().await.iter().all(|one| one.state() == State::Scheduled), "it is night");
+        suite.until("2026-01-06T13:00:00Z").await;
+        let all = suite.all().await;
+        let count = |why| all.iter().filter(|message| message.suppression() == why).count();
+        assert_eq!((suite.smtp.mails().len(), count(Suppression::CapReached)), (5, 3));
+    }
+}
+
+#[tokio::test]
+async fn the_same_sent_twice_at_once_is_said_once() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        for (channel, taken) in [(Email, State::Sent), (Inbox, State::Delivered)] {
+            let patient = suite.patients.add(|_| {});
+            let due = Some((suite.process.clock.now() + time::Duration::minutes(1)).into());
+            let with = |message: &mut Message| message.due_time = due;
+            let one = suite.send_with(to(&patient), &[channel], with).await;
+            let two = suite.send_with(to(&patient), &[channel], with).await;
+            suite.advance(time::Duration::minutes(1)).await;
+            let mut became = vec![];
+            for name in [one.name, two.name] {
+                let message = suite.get(&name).await;
+                became.push((message.state(), message.suppression()));
+            }
+            became.sort();
+            let said = (taken, Suppression::Unspecified);
+            assert_eq!(became, [said, (State::Suppressed, Suppression::Duplicate)]);
+        }
+        assert_eq!(suite.smtp.mails().len(), 1);
+    }
+}

@@ -192,6 +192,27 @@ async fn two_replicas_send_a_message_once() {
 }
 
 #[tokio::test]
+async fn two_replicas_together_keep_to_what_is_enough() {
+    for database in databases().await {
+        let one = Suite::start(database.clone()).await;
+        let two = Suite::start(database).await;
+        let patient = one.patients.add(|_| {});
+        two.patients.share(&one.patients, &patient);
+        let soon = Duration::minutes(1);
+        let due = Some((one.process.clock.now() + soon).into());
+        for n in 0..8 {
+            let with = |message: &mut pb::Message| {
+                message.due_time = due;
+                message.purpose = format!("many-{n}");
+            };
+            one.send_with(to(&patient), &[Email], with).await;
+        }
+        tokio::join!(one.advance(soon), two.advance(soon));
+        assert_eq!(one.smtp.mails().len() + two.smtp.mails().len(), 5);
+    }
+}
+
+#[tokio::test]
 async fn mail_goes_over_tls_to_a_server_that_proves_itself() {
     let smtp = Smtp::start_tls().await;
     let folder = tempfile::tempdir().unwrap();
