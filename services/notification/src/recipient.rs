@@ -2,7 +2,9 @@
 use caseward_api::{
     patient::v1::{
         self as pb, CaregiverScope, Consent, ListConsentsRequest, ListRelatedPersonsRequest,
-        caregiver_scope::Topic, consent, patient_service_client::PatientServiceClient,
+        caregiver_scope::{LegalBasis, Topic},
+        consent,
+        patient_service_client::PatientServiceClient,
     },
     types::v1::{ContactPoint, Period, contact_point},
 };
@@ -112,7 +114,7 @@ impl Patients {
             zone: first([preference.time_zone, patient.time_zone]),
             quiet,
             opted_out: preference.opted_out_channels,
-            consents: Some(consents(&mut client, &name).await?),
+            consents: Some(agreed(&mut client, &name, ctx.now()).await?),
             ..Person::default()
         })
     }
@@ -127,9 +129,10 @@ impl Patients {
         let Some(patient) = self.record(&mut client, patient).await? else {
             return Ok(Person::default());
         };
-        let close = person.period.as_ref().is_none_or(|period| within(period, ctx.now()));
+        let close = is_close(&person, ctx.now());
         // What a caregiver said no to; a yes of theirs is not needed beside the scope.
-        let refused = consents(&mut client, &patient.name).await?.into_iter().filter(|consent| {
+        let said = consents(&mut client, &patient.name).await?;
+        let refused = said.into_iter().filter(|consent| {
             consent.grantor == name && consent.decision == i32::from(consent::Decision::Deny)
         });
         let scope = person.scope.filter(|scope| close && holds(scope, ctx.now()));
@@ -218,6 +221,25 @@ async fn related(
     Ok(found.map(|reply| reply.related_persons).unwrap_or_default())
 }
 
+/// What `patient`, and those who may speak for them, said of messages. What others close to them said is about
+/// messages to themselves.
+async fn agreed(
+    client: &mut PatientServiceClient<Transport>,
+    patient: &str,
+    now: Time,
+) -> Result<Vec<Consent>> {
+    let said = consents(client, patient).await?;
+    let is_own = |one: &Consent| one.grantor.is_empty() || one.grantor == patient;
+    if said.iter().all(is_own) {
+        return Ok(said);
+    }
+    let mut speakers = related(client, patient).await?;
+    speakers.retain(|person| speaks(person, now));
+    let counts =
+        |one: &Consent| is_own(one) || speakers.iter().any(|person| person.name == one.grantor);
+    Ok(said.into_iter().filter(counts).collect())
+}
+
 async fn consents(
     client: &mut PatientServiceClient<Transport>,
     patient: &str,
@@ -255,6 +277,22 @@ fn email(telecoms: &[ContactPoint]) -> Option<String> {
 
 fn first(zones: [String; 2]) -> String {
     zones.into_iter().find(|zone| !zone.is_empty()).unwrap_or_default()
+}
+
+fn is_close(person: &pb::RelatedPerson, now: Time) -> bool {
+    person.period.as_ref().is_none_or(|period| within(period, now))
+}
+
+/// Whether law or a proxy lets somebody speak for the patient. What the patient allows them to see is no such thing.
+fn speaks(person: &pb::RelatedPerson, now: Time) -> bool {
+    let basis = |scope: &CaregiverScope| {
+        matches!(
+            scope.legal_basis(),
+            LegalBasis::HealthCareProxy | LegalBasis::Guardian | LegalBasis::Parent
+        )
+    };
+    is_close(person, now)
+        && person.scope.as_ref().is_some_and(|scope| holds(scope, now) && basis(scope))
 }
 
 fn holds(scope: &CaregiverScope, now: Time) -> bool {

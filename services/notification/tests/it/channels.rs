@@ -8,12 +8,19 @@ use caseward_api::{
         message::{State, Suppression},
         recipient::Who,
     },
-    patient::v1::{self as patient, CaregiverScope, RelatedPerson, caregiver_scope::Topic},
+    patient::v1::{
+        self as patient, CaregiverScope, RelatedPerson,
+        caregiver_scope::{LegalBasis, Topic},
+        consent::{self, Decision},
+    },
 };
 use caseward_testkit::databases;
 use uuid::Uuid;
 
-use crate::{patients::email, suite::Suite};
+use crate::{
+    patients::{consent, email},
+    suite::Suite,
+};
 
 fn to(patient: &str) -> Who {
     Who::Patient(patient.to_owned())
@@ -85,6 +92,46 @@ async fn what_somebody_does_not_want_or_allow_is_not_sent() {
         let nobody = format!("patients/{}", Uuid::now_v7());
         assert_eq!(suite.told(to(&nobody), &[]).await.suppression(), Suppression::NoAddress);
         assert!(suite.smtp.mails().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_patient_hears_what_they_and_those_who_speak_for_them_agreed_to() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let revoked = Some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+        let (sent, silent) = (Suppression::Unspecified, Suppression::NoConsent);
+        use Decision::{Deny, Permit};
+        use LegalBasis::{Guardian, HealthCareProxy, Parent, PatientPermission};
+        for (their_own, basis, revoke_time, decision, told) in [
+            (true, Some(PatientPermission), None, Deny, sent),
+            (true, None, None, Deny, sent),
+            (true, Some(Guardian), revoked, Deny, sent),
+            (true, Some(Guardian), None, Deny, silent),
+            (false, Some(PatientPermission), None, Permit, silent),
+            (false, None, None, Permit, silent),
+            (false, Some(HealthCareProxy), revoked, Permit, silent),
+            (false, Some(HealthCareProxy), None, Permit, sent),
+            (false, Some(Parent), None, Permit, sent),
+        ] {
+            let patient = suite.patients.add(|known| {
+                let name = format!("{}/relatedPersons/{}", known.patient.name, Uuid::now_v7());
+                if !their_own {
+                    known.consents.clear();
+                }
+                let mut word = consent(&name, consent::Type::Messaging);
+                word.decision = decision.into();
+                known.consents.push(word);
+                let scope = basis.map(|basis| CaregiverScope {
+                    legal_basis: basis.into(),
+                    revoke_time,
+                    ..Default::default()
+                });
+                known.related.push(RelatedPerson { name, scope, ..Default::default() });
+            });
+            let message = suite.told(to(&patient), &[Email]).await;
+            assert_eq!(message.suppression(), told, "{basis:?} {revoke_time:?} {decision:?}");
+        }
     }
 }
 

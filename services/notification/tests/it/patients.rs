@@ -35,14 +35,8 @@ impl Patients {
             subject: "pat".to_owned(),
             ..Default::default()
         };
-        let consent = Consent {
-            name: format!("{name}/consents/{}", Uuid::now_v7()),
-            r#type: consent::Type::Messaging.into(),
-            decision: consent::Decision::Permit.into(),
-            state: consent::State::Active.into(),
-            ..Default::default()
-        };
-        let mut known = Known { patient, consents: vec![consent], ..Default::default() };
+        let consents = vec![consent(&name, consent::Type::Messaging)];
+        let mut known = Known { patient, consents, ..Default::default() };
         with(&mut known);
         self.0.lock().unwrap().insert(name.clone(), known);
         name
@@ -68,6 +62,19 @@ impl Patients {
 pub(crate) fn email(value: &str) -> ContactPoint {
     let system = contact_point::System::Email.into();
     ContactPoint { system, value: value.to_owned(), ..Default::default() }
+}
+
+/// What `grantor` agreed to.
+pub(crate) fn consent(grantor: &str, kind: consent::Type) -> Consent {
+    let patient = grantor.split("/relatedPersons/").next().unwrap();
+    Consent {
+        name: format!("{patient}/consents/{}", Uuid::now_v7()),
+        r#type: kind.into(),
+        decision: consent::Decision::Permit.into(),
+        grantor: grantor.to_owned(),
+        state: consent::State::Active.into(),
+        ..Default::default()
+    }
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -101,7 +108,9 @@ impl PatientService for Patients {
         &self,
         ask: Request<ListConsentsRequest>,
     ) -> Reply<ListConsentsResponse> {
-        let consents = self.known(&ask.get_ref().parent)?.consents;
+        let ask = ask.into_inner();
+        let mut consents = self.known(&ask.parent)?.consents;
+        consents.retain(|one| one.r#type == ask.r#type && ask.states.contains(&one.state));
         Ok(Response::new(ListConsentsResponse { consents, ..Default::default() }))
     }
 
