@@ -65,7 +65,11 @@ async fn see_to(tx: &Tx, event: &Event, notice: &Notice) -> Result<()> {
     let (which, reason) = match notice.waiting {
         None => return Ok(()),
         Some(Waiting::Reconsider) => return message::look_again(tx, to_patient()).await,
-        Some(Waiting::ParticipationEnded) => (to_patient(), "CONSENT_REVOKED"),
+        Some(Waiting::ParticipationEnded) => {
+            // That their record was opened is told to whoever takes part in nothing, too.
+            let other = Column::TemplateKey.ne(shipped::EMERGENCY_ACCESS);
+            (Condition::all().add(to_patient()).add(other), "CONSENT_REVOKED")
+        }
         Some(Waiting::CaseEnded(why)) => {
             let case = message::CaseName::parse("case", &notice.case)?;
             (Condition::all().add(Column::CaseId.eq(case)), why)

@@ -47,7 +47,7 @@ pub(crate) enum Waiting {
     CaseEnded(&'static str),
     /// Those about the plan that the event is about have.
     PlanEnded(&'static str),
-    /// Those to the patient and to those close to them have lost their cause.
+    /// Those to the patient and to those close to them have lost their cause, unless another consent is in force.
     ParticipationEnded,
     /// Those to the patient and to those close to them may be forbidden now.
     Reconsider,
@@ -97,6 +97,11 @@ pub(crate) async fn read(
     event: &Event,
 ) -> Result<Notice> {
     let mut notice = meaning(event)?;
+    if notice.waiting == Some(Waiting::ParticipationEnded)
+        && patients.take_part(ctx, &notice.patient).await?
+    {
+        notice.waiting = None;
+    }
     for told in &mut notice.told {
         if told.recipients.iter().any(|to| matches!(to, Recipient::Patient(_))) {
             let topic: Topic = judge::topic(told.key);

@@ -73,6 +73,14 @@ impl Patients {
         Ok(told.map(|person| person.name).collect())
     }
 
+    /// Whether a consent on record lets `patient` take part in case management now.
+    pub(crate) async fn take_part(&self, ctx: &Ctx, patient: &str) -> Result<bool> {
+        let found = consents(&mut self.client(ctx)?, patient, consent::Type::Participation).await?;
+        Ok(found
+            .iter()
+            .any(|one| one.decision() == consent::Decision::Permit && in_force(one, ctx.now())))
+    }
+
     /// Who signs in as `subject`, where that is `patient` or somebody close to them.
     pub(crate) async fn known_as(
         &self,
@@ -131,7 +139,7 @@ impl Patients {
         };
         let close = is_close(&person, ctx.now());
         // What a caregiver said no to; a yes of theirs is not needed beside the scope.
-        let said = consents(&mut client, &patient.name).await?;
+        let said = consents(&mut client, &patient.name, consent::Type::Messaging).await?;
         let refused = said.into_iter().filter(|consent| {
             consent.grantor == name && consent.decision == i32::from(consent::Decision::Deny)
         });
@@ -190,8 +198,7 @@ impl Person {
             consents.iter().any(|one| {
                 let permit = one.decision != i32::from(consent::Decision::Deny);
                 permit == (decision == consent::Decision::Permit)
-                    && one.state == i32::from(consent::State::Active)
-                    && one.period.as_ref().is_none_or(|period| within(period, now))
+                    && in_force(one, now)
                     && (one.channels.is_empty() || channel.is_in(&one.channels))
             })
         };
@@ -228,7 +235,7 @@ async fn agreed(
     patient: &str,
     now: Time,
 ) -> Result<Vec<Consent>> {
-    let said = consents(client, patient).await?;
+    let said = consents(client, patient, consent::Type::Messaging).await?;
     let is_own = |one: &Consent| one.grantor.is_empty() || one.grantor == patient;
     if said.iter().all(is_own) {
         return Ok(said);
@@ -243,11 +250,12 @@ async fn agreed(
 async fn consents(
     client: &mut PatientServiceClient<Transport>,
     patient: &str,
+    about: consent::Type,
 ) -> Result<Vec<Consent>> {
     let ask = ListConsentsRequest {
         parent: patient.to_owned(),
         page_size: 1000,
-        r#type: consent::Type::Messaging.into(),
+        r#type: about.into(),
         states: vec![consent::State::Active.into()],
         ..Default::default()
     };
@@ -277,6 +285,11 @@ fn email(telecoms: &[ContactPoint]) -> Option<String> {
 
 fn first(zones: [String; 2]) -> String {
     zones.into_iter().find(|zone| !zone.is_empty()).unwrap_or_default()
+}
+
+fn in_force(consent: &Consent, now: Time) -> bool {
+    consent.state == i32::from(consent::State::Active)
+        && consent.period.as_ref().is_none_or(|period| within(period, now))
 }
 
 fn is_close(person: &pb::RelatedPerson, now: Time) -> bool {

@@ -25,7 +25,10 @@ use prost::{Message, Name};
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{patients::email, suite::Suite};
+use crate::{
+    patients::{consent, email},
+    suite::Suite,
+};
 
 /// Another service tells of `event`.
 async fn tell<E: Message + Name + Clone + 'static>(suite: &Suite, about: &str, event: E) {
@@ -450,16 +453,61 @@ async fn what_lost_its_cause_is_not_sent() {
         assert_eq!(states, [State::Cancelled]);
 
         tell(&suite, &case, plan).await;
-        let revoked = ConsentRevoked {
-            patient: patient.clone(),
-            r#type: consent::Type::Participation.into(),
-            ..Default::default()
-        };
-        tell(&suite, &patient, revoked).await;
+        tell(&suite, &patient, participation_revoked(&patient)).await;
         suite.until("2026-01-06T14:00:00Z").await;
         let states: Vec<State> = suite.all().await.iter().map(|message| message.state()).collect();
         assert_eq!(states, [State::Cancelled; 2]);
         assert!(suite.smtp.mails().is_empty());
+    }
+}
+
+fn participation_revoked(patient: &str) -> ConsentRevoked {
+    let r#type = consent::Type::Participation.into();
+    ConsentRevoked { patient: patient.to_owned(), r#type, ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_waits_keeps_its_time_while_a_consent_to_take_part_is_in_force() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let patient = suite.patients.add(|known| {
+            known.consents.push(consent(&known.patient.name, consent::Type::Participation));
+        });
+        let case = case();
+        let plan =
+            PlanActivated { case: case.clone(), patient: patient.clone(), ..Default::default() };
+        tell(&suite, &case, plan).await;
+        tell(&suite, &patient, participation_revoked(&patient)).await;
+        assert_eq!(suite.all().await[0].state(), State::Scheduled, "another one is in force");
+        suite.patients.change(&patient, |known| {
+            known.consents[1].decision = consent::Decision::Deny.into();
+        });
+        tell(&suite, &patient, participation_revoked(&patient)).await;
+        assert_eq!(suite.all().await[0].state(), State::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn a_patient_hears_that_their_record_was_opened_in_an_emergency_whatever_they_revoke() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let patient = suite.patients.add(|_| {});
+        let access = format!("{patient}/emergencyAccesses/{}", Uuid::now_v7());
+        let granted = EmergencyAccessGranted {
+            emergency_access: access.clone(),
+            patient: patient.clone(),
+            subject: "bob".to_owned(),
+            ..Default::default()
+        };
+        tell(&suite, &access, granted).await;
+        tell(&suite, &patient, participation_revoked(&patient)).await;
+        assert_eq!(suite.all().await[0].state(), State::Scheduled, "it is night");
+        suite.until("2026-01-06T14:00:00Z").await;
+        assert_eq!(suite.all().await[0].state(), State::Sent);
+        let subject = suite.smtp.mails()[0].header("Subject").unwrap();
+        assert_eq!(subject, "Somebody opened your record in an emergency");
     }
 }
 
