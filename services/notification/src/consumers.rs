@@ -79,7 +79,7 @@ async fn see_to(tx: &Tx, event: &Event, notice: &Notice) -> Result<()> {
         }
     };
     for row in message::waiting(tx, which).await? {
-        message::withdraw(tx, row, reason).await?;
+        message::end(tx, row, reason).await?;
     }
     Ok(())
 }

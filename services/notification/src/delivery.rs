@@ -110,6 +110,11 @@ impl Delivery {
         let scope = self.store.read(ctx);
         let row = Entity::of(ctx).filter(Column::Id.eq(id)).one(&scope.db).await?;
         let Some(mut row) = row.filter(|row| row.state.is_waiting()) else { return Ok(Step::Rest) };
+        if !row.withdrawn.is_empty() {
+            let withdrawn = row.withdrawn.clone();
+            let end = move |tx: &Tx, row: &mut Model| row.enter(tx, State::Cancelled, &withdrawn);
+            return self.change(ctx, row, end).await;
+        }
         if row.expires_at <= ctx.now() {
             return self.change(ctx, row, |tx, row| row.enter(tx, State::Expired, "")).await;
         }
@@ -234,6 +239,8 @@ impl Delivery {
             async move {
                 checked(&tx, &mut row)?;
                 row.due_at = until;
+                // Nobody works on what a process left that died, so until then it can be cancelled like any other.
+                row.interrupted |= row.claimed_at.take().is_some();
                 if row.state != State::Scheduled {
                     row.enter(&tx, State::Scheduled, "QUIET_HOURS")?;
                 }
@@ -289,11 +296,10 @@ impl Delivery {
             return Err(Error::Unavailable("too little time is left to send a message; try again"));
         }
         let id = row.id.uuid();
-        let abandoned = row.claimed_at.is_some();
-        if abandoned {
+        if row.claimed_at.is_some() {
             warn!(message = %id, again = !row.interrupted, "a process died while it sent a message");
         }
-        let outcome = if abandoned && row.interrupted {
+        let outcome = if row.is_lost() {
             Outcome::Unreachable
         } else {
             self.claim(ctx, &row).await?;
@@ -308,7 +314,7 @@ impl Delivery {
             }
         };
         info!(message = %id, outcome = outcome.as_str_name(), "an email was tried");
-        self.record(ctx, id, said, outcome, abandoned && row.interrupted).await
+        self.record(ctx, id, said, outcome, row.is_lost()).await
     }
 
     async fn claim(&self, ctx: &Ctx, row: &Model) -> Result<()> {
@@ -326,7 +332,7 @@ impl Delivery {
         self.store.task(ctx, claim).await
     }
 
-    /// Writes down how an attempt ended. Nobody else touches a claimed message.
+    /// Writes down how an attempt ended. Nobody else touches a claimed message, but to withdraw it.
     async fn record(
         &self,
         ctx: &Ctx,
@@ -343,6 +349,7 @@ impl Delivery {
                 let select = Entity::of(&tx.ctx).filter(Column::Id.eq(id));
                 let Some(mut row) = select.one(&tx.db).await? else { return Ok(()) };
                 row.claimed_at = None;
+                let give_up = give_up || !row.withdrawn.is_empty();
                 if outcome == Outcome::Accepted {
                     accepted(&mut row, said, tx.ctx.now());
                     row.enter(&tx, State::Sent, "")?;
@@ -369,7 +376,12 @@ impl Delivery {
                 Ok(())
             }
         };
-        self.store.task(ctx, record).await?;
+        // An attempt that is not recorded looks like one whose process died, and would be made again.
+        while let Err(error) = self.store.task(ctx, record.clone()).await {
+            if !matches!(error, Error::Stale(_)) {
+                return Err(error);
+            }
+        }
         // Where no further attempt is planned, another channel or the end is next.
         Ok(if outcome == Outcome::Accepted { Step::Rest } else { Step::Again })
     }

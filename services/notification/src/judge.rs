@@ -71,8 +71,9 @@ pub(crate) async fn judge<'a>(
                     return Ok(Verdict::Wait(next));
                 }
                 return Ok(match quiet(settings, person, channel, now) {
-                    Some(until) => Verdict::Hold(until),
-                    None => Verdict::Tell(variant),
+                    // Of what is lost nothing more is sent that could disturb.
+                    Some(until) if !row.is_lost() => Verdict::Hold(until),
+                    _ => Verdict::Tell(variant),
                 });
             }
         }

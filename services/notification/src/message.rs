@@ -97,6 +97,8 @@ pub struct Model {
     pub claimed_at: Option<Time>,
     /// Whether that happened before.
     pub interrupted: bool,
+    /// Why it must not be sent any more, where its cause ended while a channel had it in its hands; else empty.
+    pub withdrawn: String,
     /// The W3C trace context of the call that caused it, or nothing.
     pub trace: String,
     pub created_at: Time,
@@ -183,6 +185,7 @@ impl Model {
             body: String::new(),
             claimed_at: None,
             interrupted: false,
+            withdrawn: String::new(),
             trace: ctx.record.trace().to_owned(),
             created_at: now,
             updated_at: now,
@@ -230,6 +233,11 @@ impl Model {
             last.next.is_none()
                 && last.outcome != i32::from(pb::delivery_attempt::Outcome::Accepted)
         })
+    }
+
+    /// Whether two processes died while they sent it. A channel may have it twice by now and gets it no third time.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.claimed_at.is_some() && self.interrupted
     }
 
     /// How often `channel` was tried.
@@ -373,7 +381,7 @@ pub async fn cancel(tx: Tx, id: MessageId, ask: pb::CancelMessageRequest) -> Res
 }
 
 /// Cancels a message that no channel got yet.
-pub(crate) async fn withdraw(tx: &Tx, mut row: Model, reason: &str) -> Result<Model> {
+async fn withdraw(tx: &Tx, mut row: Model, reason: &str) -> Result<Model> {
     if row.claimed_at.is_some() {
         // A channel has it in its hands; in a moment it will have taken it or not.
         return Err(Error::precondition(
@@ -388,6 +396,17 @@ pub(crate) async fn withdraw(tx: &Tx, mut row: Model, reason: &str) -> Result<Mo
     Ok(row)
 }
 
+/// Ends a message that waits and whose cause ended. What a channel has in its hands it may still take, but it is not
+/// sent again.
+pub(crate) async fn end(tx: &Tx, mut row: Model, reason: &str) -> Result<()> {
+    if row.claimed_at.is_none() {
+        return withdraw(tx, row, reason).await.map(|_| ());
+    }
+    reason.clone_into(&mut row.withdrawn);
+    let row = caseward_store::update::<Entity>(tx, row).await?;
+    timer::set(tx, DUE, row.id.uuid(), tx.ctx.now()).await
+}
+
 /// Has those that wait looked at now, of those that `which` names: what allowed them may have ended.
 pub(crate) async fn look_again(tx: &Tx, which: Condition) -> Result<()> {
     for row in waiting(tx, which).await? {
@@ -398,10 +417,7 @@ pub(crate) async fn look_again(tx: &Tx, which: Condition) -> Result<()> {
 
 /// The messages that wait, of those that `which` names.
 pub(crate) async fn waiting(scope: &Scope, which: Condition) -> Result<Vec<Model>> {
-    let select = Entity::of(&scope.ctx)
-        .filter(which)
-        .filter(Column::State.is_in(State::WAITING))
-        .filter(Column::ClaimedAt.is_null());
+    let select = Entity::of(&scope.ctx).filter(which).filter(Column::State.is_in(State::WAITING));
     caseward_store::list(scope, select).await
 }
 

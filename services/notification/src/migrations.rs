@@ -3,6 +3,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261123_000401_notification;
 mod m20261129_000402_about;
+mod m20261201_000403_withdrawn;
 
 pub struct Migrator;
 
@@ -12,6 +13,7 @@ impl MigratorTrait for Migrator {
         all.extend([
             Box::new(m20261123_000401_notification::Migration) as Box<dyn MigrationTrait>,
             Box::new(m20261129_000402_about::Migration),
+            Box::new(m20261201_000403_withdrawn::Migration),
         ]);
         all
     }

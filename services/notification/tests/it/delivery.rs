@@ -1,6 +1,9 @@
 //! The way to a channel: failures by class, fallback, time, replicas, and processes that die.
-use caseward_api::notification::v1::{
-    self as pb, Channel::Email, delivery_attempt::Outcome, message::State, recipient::Who,
+use caseward_api::{
+    careplan::v1::CaseMarkedInError,
+    notification::v1::{
+        self as pb, Channel::Email, delivery_attempt::Outcome, message::State, recipient::Who,
+    },
 };
 use caseward_core::Ctx;
 use caseward_server::{LOCAL_ORGANIZATION, settings::Layers};
@@ -9,8 +12,12 @@ use caseward_testkit::{Answer, Database, Smtp, databases};
 use sea_orm::ConnectionTrait;
 use time::Duration;
 use tonic::Code;
+use uuid::Uuid;
 
-use crate::suite::{ANA, Suite};
+use crate::{
+    events::tell,
+    suite::{ANA, Suite},
+};
 
 fn to(patient: &str) -> Who {
     Who::Patient(patient.to_owned())
@@ -148,6 +155,89 @@ async fn a_message_whose_sender_died_is_sent_once_more_and_never_again() {
     }
 }
 
+#[tokio::test]
+async fn a_message_whose_sender_died_is_like_any_other_at_night() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        suite.until("2026-01-06T02:30:00Z").await;
+        let patient = suite.patients.add(|_| {});
+        let mut held = vec![];
+        for (n, interrupted) in [false, false, true].into_iter().enumerate() {
+            let later = suite.process.clock.now() + Duration::minutes(1);
+            let message = suite
+                .send_with(to(&patient), &[Email], |m| {
+                    m.due_time = Some(later.into());
+                    m.purpose = format!("died-{n}");
+                })
+                .await;
+            die(&suite, &message.name, interrupted).await;
+            held.push(message.name);
+        }
+        suite.advance(Duration::minutes(1)).await;
+        let [cancelled, sent, lost] = &held[..] else { panic!("three messages") };
+        assert_eq!(suite.get(lost).await.state(), State::HardFailed, "nothing is sent any more");
+        let waits = suite.get(cancelled).await;
+        assert_eq!(waits.state(), State::Scheduled);
+        let ask =
+            pb::CancelMessageRequest { name: waits.name, etag: waits.etag, ..Default::default() };
+        suite.messages().cancel_message(suite.by(ANA, ask)).await.unwrap();
+        // And when another process dies in the morning, it is not sent a third time.
+        die(&suite, sent, true).await;
+        suite.until("2026-01-06T13:00:00Z").await;
+        assert_eq!(suite.get(cancelled).await.state(), State::Cancelled);
+        assert_eq!(suite.get(sent).await.state(), State::HardFailed);
+        assert!(suite.smtp.mails().is_empty());
+    }
+}
+
+fn never_was(case: &str, patient: &str) -> CaseMarkedInError {
+    CaseMarkedInError { case: case.to_owned(), patient: patient.to_owned(), revision: 2 }
+}
+
+#[tokio::test]
+async fn a_message_whose_sender_died_is_not_sent_once_its_cause_ended() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let (patient, case) = (suite.patients.add(|_| {}), format!("cases/{}", Uuid::now_v7()));
+        let later = suite.process.clock.now() + Duration::minutes(1);
+        let message = suite
+            .send_with(to(&patient), &[Email], |m| {
+                m.due_time = Some(later.into());
+                m.case = case.clone();
+            })
+            .await;
+        die(&suite, &message.name, false).await;
+        tell(&suite, &case, never_was(&case, &patient)).await;
+        assert_eq!(suite.get(&message.name).await.state(), State::Cancelled);
+        suite.advance(Duration::hours(1)).await;
+        assert!(suite.smtp.mails().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_message_whose_cause_ends_while_it_is_sent_is_not_tried_again() {
+    for database in databases().await {
+        let suite = Suite::with(database, Smtp::start().await, |all| {
+            all.with("notification.smtp.timeout_seconds", 3)
+        })
+        .await;
+        let (patient, case) = (suite.patients.add(|_| {}), format!("cases/{}", Uuid::now_v7()));
+        suite.smtp.answer(Answer::Hang);
+        let message = suite.send_with(to(&patient), &[], |m| m.case = case.clone()).await;
+        let ends = async {
+            while suite.get(&message.name).await.state() == State::Drafted {}
+            tell(&suite, &case, never_was(&case, &patient)).await;
+        };
+        tokio::join!(suite.settle(), ends);
+        suite.smtp.answer(Answer::Accept);
+        suite.advance(Duration::hours(1)).await;
+        let message = suite.get(&message.name).await;
+        assert_eq!((message.state(), message.attempts.len()), (State::Cancelled, 1));
+        assert_eq!(message.attempts[0].next_attempt_time, None);
+        assert!(suite.smtp.mails().is_empty());
+    }
+}
+
 /// Leaves `message` as a process leaves it that dies between claiming and recording.
 async fn die(suite: &Suite, message: &str, interrupted: bool) {
     let layers = Layers::load(None, &[caseward_notification::DEFAULTS])
@@ -157,7 +247,7 @@ async fn die(suite: &Suite, message: &str, interrupted: bool) {
     let store: Store =
         caseward_notification::open(&settings, &layers.common().unwrap()).await.unwrap();
     let ctx = Ctx::task("test", "die", LOCAL_ORGANIZATION, suite.process.clock.clone());
-    let id = uuid::Uuid::parse_str(message.rsplit('/').next().unwrap()).unwrap();
+    let id = Uuid::parse_str(message.rsplit('/').next().unwrap()).unwrap();
     let id =
         if suite.database.is_sqlite() { format!("x'{}'", id.simple()) } else { format!("'{id}'") };
     let sql = format!(

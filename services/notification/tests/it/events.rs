@@ -31,7 +31,11 @@ use crate::{
 };
 
 /// Another service tells of `event`.
-async fn tell<E: Message + Name + Clone + 'static>(suite: &Suite, about: &str, event: E) {
+pub(crate) async fn tell<E: Message + Name + Clone + 'static>(
+    suite: &Suite,
+    about: &str,
+    event: E,
+) {
     let about = about.to_owned();
     suite
         .elsewhere(move |tx| {
