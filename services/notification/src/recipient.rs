@@ -280,7 +280,9 @@ fn email(telecoms: &[ContactPoint]) -> Option<String> {
         at.system == i32::from(contact_point::System::Email)
             && at.r#use != i32::from(contact_point::Use::Old)
     });
-    usable.map(|at| at.value.clone()).next()
+    // Of one rank, and where there is none, the first.
+    let preferred = usable.min_by_key(|at| if at.rank == 0 { i32::MAX } else { at.rank });
+    preferred.map(|at| at.value.clone())
 }
 
 fn first(zones: [String; 2]) -> String {

@@ -13,6 +13,7 @@ use caseward_api::{
         caregiver_scope::{LegalBasis, Topic},
         consent::{self, Decision},
     },
+    types::v1::{ContactPoint, contact_point},
 };
 use caseward_testkit::databases;
 use uuid::Uuid;
@@ -131,6 +132,32 @@ async fn a_patient_hears_what_they_and_those_who_speak_for_them_agreed_to() {
             });
             let message = suite.told(to(&patient), &[Email]).await;
             assert_eq!(message.suppression(), told, "{basis:?} {revoke_time:?} {decision:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mail_goes_to_the_address_that_is_preferred() {
+    for database in databases().await {
+        let suite = Suite::start(database).await;
+        let ranked = |value: &str, rank: i32| ContactPoint { rank, ..email(value) };
+        let old = contact_point::Use::Old.into();
+        for telecoms in [
+            vec![
+                ranked("any@example.org", 0),
+                ranked("2@example.org", 2),
+                ranked("to@example.org", 1),
+            ],
+            vec![
+                ContactPoint { r#use: old, ..ranked("old@example.org", 1) },
+                ranked("to@example.org", 2),
+            ],
+            vec![ranked("to@example.org", 3), ranked("3@example.org", 3)],
+            vec![ranked("to@example.org", 0), ranked("any@example.org", 0)],
+        ] {
+            let patient = suite.patients.add(|known| known.patient.telecoms = telecoms);
+            assert_eq!(suite.told(to(&patient), &[Email]).await.state(), State::Sent);
+            assert_eq!(suite.smtp.mails().pop().unwrap().to, ["to@example.org"]);
         }
     }
 }
