@@ -130,8 +130,12 @@ impl Hands {
     }
 
     async fn reads(&self, name: &str, request: Value) -> Value {
+        self.reads_as("sam", name, request).await
+    }
+
+    async fn reads_as(&self, who: &str, name: &str, request: Value) -> Value {
         let rpc = rpc(name);
-        let answer = patiently(&self.voice("sam", rpc), rpc, &request).await;
+        let answer = patiently(&self.voice(who, rpc), rpc, &request).await;
         answer.json(rpc)
     }
 
@@ -184,7 +188,7 @@ impl Hands {
     /// Takes a resource one step on, from what it is now.
     async fn step(&mut self, who: &str, name: &str, of: &str, mut more: Value) -> Value {
         more["name"] = of.into();
-        more["etag"] = self.etag(rpc(name), of).await;
+        more["etag"] = self.etag(who, rpc(name), of).await;
         self.does(who, name, more).await
     }
 
@@ -206,11 +210,13 @@ impl Hands {
             fields.as_object().into_iter().flatten().map(|(field, _)| &**field).collect();
         let mask = mask.join(",");
         fields["name"] = of.into();
-        fields["etag"] = self.etag(rpc, of).await;
+        fields["etag"] = self.etag(who, rpc, of).await;
         self.does(who, name, json!({ body_of(rpc): fields, "updateMask": mask })).await;
     }
 
-    async fn etag(&self, rpc: &Rpc, of: &str) -> Value {
+    async fn etag(&self, who: &str, rpc: &Rpc, of: &str) -> Value {
+        // Before it is signed a note is its author's alone.
+        let who = if rpc.method.output().name() == "Note" { who } else { "sam" };
         let read = match &*rpc.name {
             // The only record that has no type of its own.
             "VerifyRecord" => "GetOrganization".to_owned(),
@@ -218,7 +224,7 @@ impl Hands {
             "MarkRead" => return Value::from(""),
             _ => format!("Get{}", rpc.method.output().name()),
         };
-        self.reads(&read, json!({ "name": of })).await["etag"].clone()
+        self.reads_as(who, &read, json!({ "name": of })).await["etag"].clone()
     }
 
     /// Does every change there is; fails where the contracts know one that is not here.
