@@ -52,7 +52,7 @@ pub async fn frozen(run: &Run) -> Trial {
             let given = format!("{}m", wait.as_millis());
             let began = Instant::now();
             let answer = voice.raw(&get.path, &[("grpc-timeout", &given)], &message).await;
-            (answer.code, began.elapsed().saturating_sub(wait))
+            (answer.code, began.elapsed().saturating_sub(wait), wait)
         });
         // Some at a time, as clients are.
         if asked.len() >= 20 {
@@ -65,13 +65,16 @@ pub async fn frozen(run: &Run) -> Trial {
     frozen.resume();
     let mut waits = vec![];
     for one in late {
-        let (code, over) = one.expect("a caller does not panic");
+        let (code, over, wait) = one.expect("a caller does not panic");
         trial.tried();
         run.step();
         waits.push(over);
         trial.check(matches!(code, Code::DeadlineExceeded | Code::Unavailable), || {
             format!("{code:?}")
         });
+        if over > Duration::from_millis(50) {
+            trial.note(format!("{code:?} {over:.0?} after a deadline of {wait:?}"));
+        }
     }
     waits.sort();
     let worst = waits.last().copied().unwrap_or_default();
