@@ -217,12 +217,15 @@ impl Place {
             .keep_alive_while_idle(true)
             .handshake(TokioIo::new(Coalesce::new(io)))
             .await?;
-        let lines = self.lines.clone();
+        // A line on the list keeps its connection, so this must not keep the list.
+        let lines = Arc::downgrade(&self.lines.0);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(error = %error, "a connection to a peer ended");
             }
-            lines.all().retain(|line| !line.send.is_closed());
+            if let Some(lines) = lines.upgrade() {
+                Lines(lines).all().retain(|line| !line.send.is_closed());
+            }
         });
         Ok(send)
     }

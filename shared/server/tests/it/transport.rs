@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use prost::Message;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -273,6 +273,23 @@ async fn callers_who_hang_up_together_break_nobodys_connection() {
         // What may have been done is not sent a second time.
         assert_eq!(call(&transport, CHANGE, &create("")).await, Code::Ok, "after {steps} steps");
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_nobody_calls_any_more_is_left() {
+    let replica = Replica::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let transport = plain(&[listener.local_addr().unwrap()]);
+    let connection = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(replica.address).await.unwrap();
+        tokio::io::copy_bidirectional(&mut near, &mut far).await
+    });
+    assert_eq!(call(&transport, READ, &get()).await, Code::Ok);
+    assert!(!connection.is_finished());
+    drop(transport);
+    let ended = timeout(PATIENCE, connection).await.expect("its connection ends");
+    ended.unwrap().unwrap();
 }
 
 #[tokio::test]
