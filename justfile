@@ -18,6 +18,10 @@ judges *which:
 sbom:
     .ci/sbom
 
+# 10,000 edits of the audit log on each database, each of which must show (P12.d).
+edits:
+    cargo test --release -p caseward-store --test it -- --ignored
+
 # 1,000,000 inputs, or ten minutes, for each target named, or for all: with AddressSanitizer, on the stable toolchain.
 # Needs `cargo install cargo-fuzz` and a C++ compiler.
 fuzz *targets:

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     activity,
+    agreement::Agreement,
     case::{self, CaseId, PatientId},
     evaluation, goal,
     kin::Kin,
@@ -76,19 +77,6 @@ pub struct Approval {
     pub at: Time,
 }
 caseward_core::confidential!(Approval);
-
-/// What the person or their representative said to it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agreement {
-    pub party: i32,
-    pub related_person: String,
-    pub method: i32,
-    pub content_hash: String,
-    pub not_obtained_reason: String,
-    pub at: Time,
-    pub recorder: String,
-}
-caseward_core::confidential!(Agreement);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -678,7 +666,7 @@ pub async fn record_agreement(
         );
         return Err(Error::precondition("PLAN_NOT_APPROVED", why));
     }
-    let agreement = agreement(&tx, &case, &from, kin)?;
+    let agreement = Agreement::read(&tx.ctx, &case, &from, kin)?;
     if agreement.content_hash != row.content_hash {
         return Err(Error::Stale(row.name()));
     }
@@ -694,60 +682,6 @@ pub async fn record_agreement(
         pb::AgreementRecorded { care_plan, case, patient, revision: row.revision, obtained };
     tx.emit(row.name(), row.revision, &event);
     Ok(row)
-}
-
-fn agreement(tx: &Tx, case: &case::Model, from: &pb::Agreement, kin: Kin) -> Result<Agreement> {
-    use pb::agreement::{Method, Party};
-    let mut bad = Violations::default();
-    let reason =
-        bad.take("agreement.not_obtained_reason", check::text(&from.not_obtained_reason, 0..=1000));
-    let at = bad
-        .take("agreement.agree_time", check::moment(&from.agree_time))
-        .flatten()
-        .unwrap_or(tx.ctx.now());
-    if at > tx.ctx.now() {
-        bad.add("agreement.agree_time", "is in the future");
-    }
-    if from.content_hash.is_empty() {
-        bad.add("agreement.content_hash", "is required: the hash of the plan they were shown");
-    }
-    if from.not_obtained_reason.is_empty() {
-        let party = bad.take("agreement.party", check::known::<Party>(from.party));
-        bad.take("agreement.method", check::known::<Method>(from.method));
-        let of_patient =
-            from.related_person.starts_with(&format!("{}/relatedPersons/", case.patient));
-        if party == Some(Party::Representative) && !of_patient {
-            bad.add(
-                "agreement.related_person",
-                "wants the related person of the patient who may speak for them",
-            );
-        } else if party == Some(Party::Representative) {
-            bad.take("agreement.related_person", kin.known());
-        }
-        if party == Some(Party::Patient) && !from.related_person.is_empty() {
-            bad.add("agreement.related_person", "must be empty where the person agreed");
-        }
-    } else if from.party != 0 || from.method != 0 || !from.related_person.is_empty() {
-        bad.add(
-            "agreement.not_obtained_reason",
-            "says there is no agreement; leave party, related_person and method",
-        );
-    }
-    bad.finish()?;
-    if kin == Kin::Silent {
-        let why = "the related person may not speak for the patient; their scope wants a proxy, \
-                   a guardianship or parenthood as its legal basis, in force then";
-        return Err(Error::precondition("NOT_REPRESENTATIVE", why));
-    }
-    Ok(Agreement {
-        party: from.party,
-        related_person: from.related_person.clone(),
-        method: from.method,
-        content_hash: from.content_hash.clone(),
-        not_obtained_reason: reason.unwrap_or_default(),
-        at,
-        recorder: tx.ctx.subject().to_owned(),
-    })
 }
 
 /// A new draft of a plan that is carried out, with the goals and activities that are still open.
@@ -1020,28 +954,5 @@ impl From<Model> for pb::CarePlan {
 impl From<Approval> for pb::Approval {
     fn from(Approval { approver, content_hash, at }: Approval) -> Self {
         pb::Approval { approver, content_hash, approve_time: Some(at.into()) }
-    }
-}
-
-impl From<Agreement> for pb::Agreement {
-    fn from(from: Agreement) -> Self {
-        let Agreement {
-            party,
-            related_person,
-            method,
-            content_hash,
-            not_obtained_reason,
-            at,
-            recorder,
-        } = from;
-        pb::Agreement {
-            party,
-            related_person,
-            method,
-            content_hash,
-            not_obtained_reason,
-            agree_time: Some(at.into()),
-            recorder,
-        }
     }
 }

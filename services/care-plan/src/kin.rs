@@ -1,9 +1,8 @@
 //! People close to a patient, as the patient service knows them.
 use caseward_api::patient::v1::{
-    GetRelatedPersonRequest, RelatedPerson, caregiver_scope::LegalBasis,
-    patient_service_client::PatientServiceClient,
+    GetRelatedPersonRequest, patient_service_client::PatientServiceClient,
 };
-use caseward_core::{Ctx, Result, Time, check::Checked, data};
+use caseward_core::{Ctx, Result, Time, check::Checked, consent};
 use caseward_server::Transport;
 use tonic::Code;
 
@@ -39,21 +38,12 @@ pub async fn ask(patients: &Transport, ctx: &Ctx, name: &str, at: Time) -> Resul
     }
     let mut patients = PatientServiceClient::new(patients.for_caller(ctx));
     match patients.get_related_person(GetRelatedPersonRequest { name: name.to_owned() }).await {
-        Ok(found) => Ok(if speaks(&found.into_inner(), at) { Kin::Speaks } else { Kin::Silent }),
+        Ok(found) => {
+            Ok(if consent::speaks(&found.into_inner(), at) { Kin::Speaks } else { Kin::Silent })
+        }
         Err(status) => match status.code() {
             Code::NotFound | Code::InvalidArgument => Ok(Kin::Absent),
             _ => Err(status.into()),
         },
     }
-}
-
-/// Whether law or a proxy lets somebody speak for the patient. What the patient allows them to see is no such thing.
-fn speaks(person: &RelatedPerson, at: Time) -> bool {
-    let Some(scope) = &person.scope else { return false };
-    let basis = matches!(
-        scope.legal_basis(),
-        LegalBasis::HealthCareProxy | LegalBasis::Guardian | LegalBasis::Parent
-    );
-    let holds = |period| data::period(period).is_ok_and(|period| period.holds(at));
-    basis && scope.revoke_time.is_none() && holds(&scope.period) && holds(&person.period)
 }

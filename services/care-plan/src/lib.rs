@@ -1,6 +1,7 @@
 //! The care of a person from identification to closure: cases, who is accountable, assessments, plans, tasks, notes.
 mod accountability;
 mod activity;
+mod agreement;
 mod assessment;
 mod assessment_score;
 mod assessment_step;

@@ -131,11 +131,6 @@ impl Resource for Entity {
     const REVISION: Column = Column::Revision;
 
     fn of(ctx: &Ctx) -> Select<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where a query of notes begins"
-        )]
-        let notes = Self::find().filter(Column::Organization.eq(ctx.organization()));
         let supervision = i32::from(pb::note::Class::Supervision);
         let granted = Condition::all()
             .add(relation::visible_in(ctx, Column::Patient, &[Topic::Notes]))
@@ -143,7 +138,7 @@ impl Resource for Entity {
         let staff = relation::visible_to_staff(ctx, Column::Patient);
         // What was never signed is nobody's but its author's.
         let said = Column::SignedAt.is_not_null().or(Column::Author.eq(ctx.subject()));
-        notes.filter(Condition::any().add(staff).add(granted)).filter(said)
+        of_organization(ctx).filter(Condition::any().add(staff).add(granted)).filter(said)
     }
     fn id(row: &Model) -> Uuid {
         row.id.uuid()
@@ -157,6 +152,11 @@ impl Resource for Entity {
     fn version(row: &mut Model) -> (&mut i64, &mut Time) {
         (&mut row.revision, &mut row.updated_at)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where a query of notes begins")]
+fn of_organization(ctx: &Ctx) -> Select<Entity> {
+    Entity::find().filter(Column::Organization.eq(ctx.organization()))
 }
 
 /// The fields that a caller may set, as the mask names them.
@@ -327,16 +327,17 @@ pub async fn list(
     caseward_store::page(scope, select, page).await
 }
 
-/// The notes of a case that are not signed yet, whoever writes them: what stands in the way of closing it. Of those of
-/// others the caller is told no more than that they are there.
+/// The notes of a case that are not signed yet: what stands in the way of closing it. Staff learn of those of others, but
+/// no more than that they are there.
 pub async fn unsigned(scope: &Scope, case: CaseId) -> Result<Vec<Model>> {
-    #[expect(clippy::disallowed_methods, reason = "the case was found through its own scope")]
-    let select = Entity::find()
-        .filter(Column::Organization.eq(scope.ctx.organization()))
+    let me = scope.ctx.subject();
+    let staff = relation::visible_to_staff(&scope.ctx, Column::Patient);
+    let select = of_organization(&scope.ctx)
         .filter(Column::CaseId.eq(case))
-        .filter(Column::State.eq(State::Draft));
+        .filter(Column::State.eq(State::Draft))
+        .filter(Condition::any().add(staff).add(Column::Author.eq(me)));
     let mut rows = caseward_store::list(scope, select).await?;
-    for row in rows.iter_mut().filter(|row| row.author != scope.ctx.subject()) {
+    for row in rows.iter_mut().filter(|row| row.author != me) {
         row.title = "a note that is not signed".to_owned();
     }
     Ok(rows)
@@ -344,9 +345,6 @@ pub async fn unsigned(scope: &Scope, case: CaseId) -> Result<Vec<Model>> {
 
 /// Those of `ids` that the caller sees.
 pub async fn seen(scope: &Scope, ids: Vec<NoteId>) -> Result<HashSet<NoteId>> {
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
     let select = Entity::of(&scope.ctx).select_only().column(Column::Id);
     let rows = select.filter(Column::Id.is_in(ids)).into_tuple().all(&scope.db).await?;
     Ok(rows.into_iter().collect())

@@ -2,11 +2,11 @@
 use caseward_api::{
     careplan::v1::task::Priority,
     patient::v1::{
-        Consent, ConsentChanged, ConsentExpired, ConsentRevoked, ListConsentsRequest, consent,
+        ConsentChanged, ConsentExpired, ConsentRevoked, ListConsentsRequest, consent,
         patient_service_client::PatientServiceClient,
     },
 };
-use caseward_core::{Ctx, Name as _, Result, Time, data};
+use caseward_core::{Ctx, Name as _, Result, consent::lets_take_part};
 use caseward_events::{Consumer, Event};
 use caseward_server::OwnPeer;
 use caseward_store::Tx;
@@ -95,19 +95,10 @@ async fn agreed(patients: &OwnPeer, ctx: &Ctx, ended: &Ended) -> Result<bool> {
     };
     let mut patients = PatientServiceClient::new(patients.in_task(ctx)?);
     match patients.list_consents(ask).await {
-        Ok(reply) => Ok(reply.get_ref().consents.iter().any(|one| in_force(one, ctx.now()))),
+        Ok(reply) => Ok(reply.get_ref().consents.iter().any(|one| lets_take_part(one, ctx.now()))),
         Err(status) if status.code() == Code::NotFound => Ok(false),
         Err(status) => Err(status.into()),
     }
-}
-
-/// Whether `consent` lets the person take part at `now`.
-pub fn in_force(consent: &Consent, now: Time) -> bool {
-    let period = data::period(&consent.period).unwrap_or_default();
-    consent.r#type() == consent::Type::Participation
-        && consent.decision() == consent::Decision::Permit
-        && consent.state() == consent::State::Active
-        && period.holds(now)
 }
 
 async fn settle(tx: &Tx, ended: Ended) -> Result<()> {

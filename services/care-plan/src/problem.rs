@@ -1,7 +1,8 @@
 //! Problems, barriers and strengths of the person, within a case.
 use caseward_api::careplan::v1::{self as pb, problem::State as Wire};
 use caseward_core::{
-    Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations, check,
+    Ctx, Error, Id, Kind, Machine, Page, Result, Time, Violations,
+    check::{self, Checked},
     data::{self, Concept, Identifier, Json},
 };
 use caseward_store::{
@@ -225,11 +226,17 @@ impl Model {
                 _ => bad.add("update_mask", format!("`{field}` cannot be set")),
             }
         }
-        if matches!((self.onset_at, self.abated_at), (Some(onset), Some(abated)) if abated < onset)
-        {
-            bad.add("problem.abatement_time", "is before the problem began");
-        }
+        bad.take("problem.abatement_time", self.ends_after_it_began());
         bad.finish()
+    }
+
+    fn ends_after_it_began(&self) -> Checked<()> {
+        match (self.onset_at, self.abated_at) {
+            (Some(onset), Some(abated)) if abated < onset => {
+                Err("is before the problem began".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What changed where `from` was left for where the row stands; `from` is empty where it was made.
@@ -340,10 +347,9 @@ pub async fn step(
             if at > tx.ctx.now() {
                 return Err(Error::invalid("abatement_time", "is in the future"));
             }
-            if row.onset_at.is_some_and(|onset| at < onset) {
-                return Err(Error::invalid("abatement_time", "is before the problem began"));
-            }
             row.abated_at = Some(at);
+            let ends = row.ends_after_it_began();
+            ends.map_err(|why| Error::invalid("abatement_time", why))?;
         }
         Step::Reactivate => row.abated_at = None,
         Step::EnterInError => transition::retractable(&tx, row.id.uuid()).await?,

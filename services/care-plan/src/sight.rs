@@ -1,7 +1,5 @@
 //! How much of a case a caregiver sees: each of its resources belongs to a part of the record that they were granted or
 //! were not. Staff on the team and the patient see all of it, but for notes that are not for them.
-use std::collections::HashSet;
-
 use caseward_core::{Error, Name, Result};
 use caseward_store::{
     Scope,
@@ -24,9 +22,10 @@ pub async fn shown<R>(
     rows: Vec<R>,
     resource: impl Fn(&R) -> &str,
 ) -> Result<Vec<R>> {
+    let rows = but_hidden_notes(scope, rows, &resource).await?;
     let sight = relation::sight(scope, case.patient.uuid()).await?;
     if sight.is_whole() {
-        return but_hidden_notes(scope, rows, resource).await;
+        return Ok(rows);
     }
     let mut shown = Vec::with_capacity(rows.len());
     for row in rows {
@@ -37,18 +36,22 @@ pub async fn shown<R>(
     Ok(shown)
 }
 
+/// `rows` without what is about a note that the caller does not see: not every one is for all who see the case.
 async fn but_hidden_notes<R>(
     scope: &Scope,
     mut rows: Vec<R>,
     resource: impl Fn(&R) -> &str,
 ) -> Result<Vec<R>> {
     let of = |row: &R| NoteName::parse("resource", resource(row)).ok().map(|(_, note)| note);
-    let told: HashSet<_> = rows.iter().filter_map(of).collect();
-    let seen = note::seen(scope, told.into_iter().collect()).await?;
-    rows.retain(|row| of(row).is_none_or(|note| seen.contains(&note)));
+    let told: Vec<_> = rows.iter().filter_map(of).collect();
+    if !told.is_empty() {
+        let seen = note::seen(scope, told).await?;
+        rows.retain(|row| of(row).is_none_or(|note| seen.contains(&note)));
+    }
     Ok(rows)
 }
 
+/// Whether the caller sees what a row about `resource` tells; hidden notes are not among them any more.
 async fn sees(scope: &Scope, sight: Sight, case: &case::Model, resource: &str) -> Result<bool> {
     let below = resource.strip_prefix(&format!("{}/", case.id)).unwrap_or_default();
     match below.split('/').next().unwrap_or_default() {
@@ -56,10 +59,8 @@ async fn sees(scope: &Scope, sight: Sight, case: &case::Model, resource: &str) -
             Ok(sight.covers(Topic::Plan))
         }
         "assessments" => Ok(sight.covers(Topic::Assessment)),
+        "notes" => Ok(true),
         // Some of these are not shown although their part of the record is.
-        "notes" if sight.covers(Topic::Notes) => {
-            is_there(note::get(scope, NoteName::parse("resource", resource)?).await)
-        }
         "tasks" if sight.covers(Topic::Schedule) => {
             is_there(task::get(scope, TaskName::parse("resource", resource)?).await)
         }

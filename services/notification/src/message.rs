@@ -409,7 +409,8 @@ pub(crate) async fn end(tx: &Tx, mut row: Model, reason: &str) -> Result<()> {
 
 /// Has those that wait looked at now, of those that `which` names: what allowed them may have ended.
 pub(crate) async fn look_again(tx: &Tx, which: Condition) -> Result<()> {
-    for row in waiting(tx, which).await? {
+    // What a channel has in its hands is judged again before another attempt.
+    for row in waiting(tx, which).await?.iter().filter(|row| row.claimed_at.is_none()) {
         timer::set(tx, DUE, row.id.uuid(), tx.ctx.now()).await?;
     }
     Ok(())

@@ -2,13 +2,14 @@
 use caseward_api::{
     patient::v1::{
         self as pb, CaregiverScope, Consent, ListConsentsRequest, ListRelatedPersonsRequest,
-        caregiver_scope::{LegalBasis, Topic},
-        consent,
-        patient_service_client::PatientServiceClient,
+        caregiver_scope::Topic, consent, patient_service_client::PatientServiceClient,
     },
-    types::v1::{ContactPoint, Period, contact_point},
+    types::v1::{ContactPoint, contact_point},
 };
-use caseward_core::{Ctx, Result, Time};
+use caseward_core::{
+    Ctx, Result, Time,
+    consent::{holds, is_granted, is_in_force, lets_take_part, speaks},
+};
 use caseward_server::{OwnPeer, Transport};
 use tonic::Code;
 
@@ -66,7 +67,7 @@ impl Patients {
         let told = found.into_iter().filter(|person| {
             person.scope.as_ref().is_some_and(|scope| {
                 !scope.channels.is_empty()
-                    && holds(scope, ctx.now())
+                    && is_granted(scope, ctx.now())
                     && scope.topics.contains(&topic.into())
             })
         });
@@ -76,9 +77,7 @@ impl Patients {
     /// Whether a consent on record lets `patient` take part in case management now.
     pub(crate) async fn take_part(&self, ctx: &Ctx, patient: &str) -> Result<bool> {
         let found = consents(&mut self.client(ctx)?, patient, consent::Type::Participation).await?;
-        Ok(found
-            .iter()
-            .any(|one| one.decision() == consent::Decision::Permit && in_force(one, ctx.now())))
+        Ok(found.iter().any(|one| lets_take_part(one, ctx.now())))
     }
 
     /// Who signs in as `subject`, where that is `patient` or somebody close to them.
@@ -137,13 +136,13 @@ impl Patients {
         let Some(patient) = self.record(&mut client, patient).await? else {
             return Ok(Person::default());
         };
-        let close = is_close(&person, ctx.now());
+        let close = holds(&person.period, ctx.now());
         // What a caregiver said no to; a yes of theirs is not needed beside the scope.
         let said = consents(&mut client, &patient.name, consent::Type::Messaging).await?;
         let refused = said.into_iter().filter(|consent| {
             consent.grantor == name && consent.decision == i32::from(consent::Decision::Deny)
         });
-        let scope = person.scope.filter(|scope| close && holds(scope, ctx.now()));
+        let scope = person.scope.filter(|scope| close && is_granted(scope, ctx.now()));
         Ok(Person {
             exists: true,
             deceased: is_deceased(&patient),
@@ -198,7 +197,7 @@ impl Person {
             consents.iter().any(|one| {
                 let permit = one.decision != i32::from(consent::Decision::Deny);
                 permit == (decision == consent::Decision::Permit)
-                    && in_force(one, now)
+                    && is_in_force(one, now)
                     && (one.channels.is_empty() || channel.is_in(&one.channels))
             })
         };
@@ -287,37 +286,4 @@ fn email(telecoms: &[ContactPoint]) -> Option<String> {
 
 fn first(zones: [String; 2]) -> String {
     zones.into_iter().find(|zone| !zone.is_empty()).unwrap_or_default()
-}
-
-fn in_force(consent: &Consent, now: Time) -> bool {
-    consent.state == i32::from(consent::State::Active)
-        && consent.period.as_ref().is_none_or(|period| within(period, now))
-}
-
-fn is_close(person: &pb::RelatedPerson, now: Time) -> bool {
-    person.period.as_ref().is_none_or(|period| within(period, now))
-}
-
-/// Whether law or a proxy lets somebody speak for the patient. What the patient allows them to see is no such thing.
-fn speaks(person: &pb::RelatedPerson, now: Time) -> bool {
-    let basis = |scope: &CaregiverScope| {
-        matches!(
-            scope.legal_basis(),
-            LegalBasis::HealthCareProxy | LegalBasis::Guardian | LegalBasis::Parent
-        )
-    };
-    is_close(person, now)
-        && person.scope.as_ref().is_some_and(|scope| holds(scope, now) && basis(scope))
-}
-
-fn holds(scope: &CaregiverScope, now: Time) -> bool {
-    scope.revoke_time.is_none() && scope.period.as_ref().is_none_or(|period| within(period, now))
-}
-
-fn within(period: &Period, now: Time) -> bool {
-    let at = |moment: &Option<prost_types::Timestamp>| {
-        caseward_core::check::moment(moment).ok().flatten()
-    };
-    at(&period.start).is_none_or(|start| start <= now)
-        && at(&period.end).is_none_or(|end| now < end)
 }

@@ -2,6 +2,7 @@
 pub mod check;
 mod clock;
 mod confidential;
+pub mod consent;
 mod ctx;
 pub mod data;
 mod error;

@@ -8,7 +8,7 @@ use caseward_api::{
         GetConsentRequest, GetPatientRequest, patient_service_client::PatientServiceClient,
     },
 };
-use caseward_core::{Ctx, Error, Name, Page, check};
+use caseward_core::{Ctx, Error, Name, Page, check, consent};
 use caseward_server::Transport;
 use caseward_store::Store;
 use tokio_stream::Stream;
@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     accountability, case,
     case_step::{self, Along, Consented, Wish},
-    handoff, kin, member, obligation, participation, timeline, transition, watch,
+    handoff, kin, member, obligation, timeline, transition, watch,
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -78,7 +78,7 @@ impl Cases {
         let mut patients = PatientServiceClient::new(self.patients.for_caller(ctx));
         match patients.get_consent(GetConsentRequest { name: name.to_owned() }).await {
             Ok(found) => {
-                let holds = participation::in_force(found.get_ref(), ctx.now());
+                let holds = consent::lets_take_part(found.get_ref(), ctx.now());
                 Ok(if holds { Consented::InForce } else { Consented::NotInForce })
             }
             Err(status) => match status.code() {

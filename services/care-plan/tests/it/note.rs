@@ -87,9 +87,13 @@ async fn a_note_that_is_not_signed_is_seen_by_its_author_alone_and_stands_in_the
         assert!(sam.notes.list_notes(list).await.unwrap().into_inner().notes.is_empty());
         let list =
             pb::ListOpenObligationsRequest { parent: case.name.clone(), ..Default::default() };
-        let open = sam.cases.list_open_obligations(list).await.unwrap().into_inner();
+        let open = sam.cases.list_open_obligations(list.clone()).await.unwrap().into_inner();
         let [open] = &open.open_obligations[..] else { panic!("one: {open:?}") };
         assert_eq!((&open.resource, open.owner.as_str()), (&note.name, "ana"));
+
+        let mut pat = herself(&world, &case).await;
+        let open = pat.cases.list_open_obligations(list).await.unwrap().into_inner();
+        assert!(open.open_obligations.is_empty(), "what staff have to write is theirs");
 
         let note = ana.signs(note).await;
         assert_eq!(sam.reads(&note).await.unwrap().text, "all is well");

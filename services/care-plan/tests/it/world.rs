@@ -22,6 +22,7 @@ use caseward_store::{Store, Tx};
 use caseward_testkit::{Database, databases};
 use http_body_util::{BodyExt, Full};
 use prost::{Message, Name};
+use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tempfile::TempDir;
 use tonic::{Status, body::Body, metadata::MetadataValue, service::Interceptor};
@@ -42,7 +43,7 @@ pub struct World {
     /// Where another service keeps what it tells.
     others: Store,
     kin: Kin,
-    _database: Database,
+    pub database: Database,
     _data: TempDir,
 }
 
@@ -113,7 +114,12 @@ impl World {
         let others = ears.clone();
         process.serve(Service::new("notification", Some(ears)).consume(listener)).unwrap();
         process.ready().unwrap();
-        World { process, consents, heard, others, kin, _database: database, _data: data }
+        World { process, consents, heard, others, kin, database, _data: data }
+    }
+
+    /// Its database, past the service.
+    pub async fn aside(&self) -> DatabaseConnection {
+        sea_orm::Database::connect(&self.database.url).await.unwrap()
     }
 
     /// The patient service knows somebody close to `patient`, and answers with their name.

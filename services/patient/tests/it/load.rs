@@ -63,6 +63,20 @@ async fn patients_loaded_twice_are_unchanged_and_what_is_new_is_taken() {
     }
 }
 
+/// A load of the daughter of whoever has the number.
+fn daughter() -> pb::IngestRelatedPersonsRequest {
+    let related_person = pb::RelatedPerson {
+        relationships: vec![concept("daughter")],
+        identifiers: identifier("r"),
+        ..Default::default()
+    };
+    let related_persons = vec![pb::PatientRelatedPerson {
+        patient: WHOSE.to_owned(),
+        related_person: Some(related_person),
+    }];
+    pb::IngestRelatedPersonsRequest { related_persons, ..Default::default() }
+}
+
 #[tokio::test]
 async fn what_is_loaded_below_a_patient_finds_them_by_identifier() {
     for world in worlds().await {
@@ -77,16 +91,7 @@ async fn what_is_loaded_below_a_patient_finds_them_by_identifier() {
                 ..Default::default()
             }),
         };
-        let related_person = pb::RelatedPerson {
-            relationships: vec![concept("daughter")],
-            identifiers: identifier("r"),
-            ..Default::default()
-        };
-        let related_persons = vec![pb::PatientRelatedPerson {
-            patient: WHOSE.to_owned(),
-            related_person: Some(related_person),
-        }];
-        let people = pb::IngestRelatedPersonsRequest { related_persons, ..Default::default() };
+        let people = daughter();
         let rounds = [
             ("9", Action::Created, Action::Created),
             ("9", Action::Unchanged, Action::Unchanged),
@@ -262,17 +267,7 @@ async fn what_staff_know_of_a_relative_and_of_a_coverage_outlasts_a_load_that_ca
             (world.caller("hub", "integration"), world.caller("sue", "supervisor"));
         patients(&mut hub, "Byron").await;
         let mut relative = async || {
-            let related_person = pb::RelatedPerson {
-                relationships: vec![concept("daughter")],
-                identifiers: identifier("r"),
-                ..Default::default()
-            };
-            let related_persons = vec![pb::PatientRelatedPerson {
-                patient: WHOSE.to_owned(),
-                related_person: Some(related_person),
-            }];
-            let request = pb::IngestRelatedPersonsRequest { related_persons, ..Default::default() };
-            let outcomes = hub.ingest_related_persons(request).await.unwrap();
+            let outcomes = hub.ingest_related_persons(daughter()).await.unwrap();
             outcomes.into_inner().outcomes.remove(0)
         };
         let name = relative().await.name;

@@ -4,6 +4,7 @@
 mod accept;
 mod authority;
 mod guard;
+mod inbox;
 mod record;
 mod settings;
 mod token;

@@ -4,31 +4,26 @@
     reason = "the log is read, and its table harmed, past the store"
 )]
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use caseward_api::notification::v1 as pb;
 use caseward_api::notification::v1::inbox_service_client::InboxServiceClient;
-use caseward_api::notification::v1::inbox_service_server::{InboxService, InboxServiceServer};
-use caseward_core::{Clock, Ctx};
-use caseward_server::settings::Layers;
-use caseward_server::{LOCAL_ORGANIZATION, Process, Service};
+use caseward_core::Ctx;
+use caseward_server::LOCAL_ORGANIZATION;
 use caseward_store::audit::{self, Column};
 use caseward_store::{Settings, Store, migrations};
+use caseward_testkit::wire::PATIENCE;
 use caseward_testkit::{Database, databases};
-use futures_util::{Stream, stream};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
-use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tonic::{Code, Request, Response, Status};
-use uuid::Uuid;
+use tonic::{Code, Request, Status};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::inbox::Desk;
 
 /// The tables that every service has.
 struct Tables;
@@ -39,76 +34,23 @@ impl MigratorTrait for Tables {
     }
 }
 
-/// An inbox that is about one patient. It waits where its name says so.
-#[derive(Clone, Default)]
-struct Double {
-    gate: Arc<Notify>,
-}
-
-impl Double {
-    async fn act(&self, ctx: &Ctx, name: &str) {
-        if name.ends_with("/wait") {
-            self.gate.notified().await;
-        }
-        ctx.record.saw(Uuid::from_u128(1));
-    }
-}
-
-#[tonic::async_trait]
-impl InboxService for Double {
-    async fn list_inbox_items(
-        &self,
-        req: Request<pb::ListInboxItemsRequest>,
-    ) -> Result<Response<pb::ListInboxItemsResponse>, Status> {
-        let (ctx, req) = Ctx::open(req)?;
-        self.act(&ctx, &req.parent).await;
-        Ok(Response::new(pb::ListInboxItemsResponse::default()))
-    }
-
-    async fn mark_read(
-        &self,
-        req: Request<pb::MarkReadRequest>,
-    ) -> Result<Response<pb::InboxItem>, Status> {
-        let (ctx, req) = Ctx::open(req)?;
-        self.act(&ctx, &req.name).await;
-        Ok(Response::new(pb::InboxItem::default()))
-    }
-
-    type WatchInboxStream = Pin<Box<dyn Stream<Item = Result<pb::InboxItem, Status>> + Send>>;
-
-    async fn watch_inbox(
-        &self,
-        _: Request<pb::WatchInboxRequest>,
-    ) -> Result<Response<Self::WatchInboxStream>, Status> {
-        Ok(Response::new(Box::pin(stream::empty())))
-    }
-}
-
-/// A process with that inbox, whose log has one writer.
+/// A process with an inbox, whose log has one writer.
 struct Bench {
-    process: Process,
-    double: Double,
+    desk: Desk,
     store: Store,
     db: DatabaseConnection,
     _database: Database,
-    _data: TempDir,
 }
 
 async fn benches() -> Vec<Bench> {
     let mut all = vec![];
     for database in databases().await {
         eprintln!("on {database:?}");
-        let data = TempDir::new().unwrap();
-        let layers = Layers::load(None, &[]).unwrap();
-        let layers = layers.with("data", data.path().to_str().unwrap()).unwrap();
-        let mut process = Process::new(layers.common().unwrap()).await.unwrap();
         let settings = Settings { writers: 1, ..Settings::new(&database.url) };
         let store = Store::open::<Tables>(&settings).await.unwrap();
-        let double = Double::default();
-        let service = Service::new("notification", Some(store.clone()));
-        process.serve(service.with(InboxServiceServer::new(double.clone()))).unwrap();
+        let desk = Desk::start(&[], Some(store.clone())).await;
         let db = sea_orm::Database::connect(&database.url).await.unwrap();
-        all.push(Bench { process, double, store, db, _database: database, _data: data });
+        all.push(Bench { desk, store, db, _database: database });
     }
     all
 }
@@ -116,11 +58,8 @@ async fn benches() -> Vec<Bench> {
 impl Bench {
     /// A request by `subject` with `message`.
     fn request<M>(&self, subject: &str, message: M) -> Request<M> {
-        let (life, now) = (Duration::from_secs(600), Clock::System.now());
-        let verifier = self.process.verifier();
-        let token = verifier.mint(subject, &["case_manager"], LOCAL_ORGANIZATION, life, now);
         let mut request = Request::new(message);
-        let bearer = format!("Bearer {}", token.unwrap()).parse().unwrap();
+        let bearer = self.desk.bearer(subject).parse().unwrap();
         request.metadata_mut().insert("authorization", bearer);
         request
     }
@@ -130,7 +69,7 @@ impl Bench {
         let parent = format!("inboxes/{name}");
         let message = pb::ListInboxItemsRequest { parent, ..Default::default() };
         let request = self.request(subject, message);
-        let mut inbox = InboxServiceClient::new(self.process.peer("notification"));
+        let mut inbox = InboxServiceClient::new(self.desk.process.peer("notification"));
         async move { inbox.list_inbox_items(request).await.map(drop) }
     }
 
@@ -155,7 +94,8 @@ impl Bench {
     /// Puts into the writer's queue what tells when it begins, and ends when it is told to.
     fn queue(&self) -> [Arc<Notify>; 2] {
         let told: [Arc<Notify>; 2] = Default::default();
-        let (store, clock, work) = (self.store.clone(), self.process.clock.clone(), told.clone());
+        let (store, clock, work) =
+            (self.store.clone(), self.desk.process.clock.clone(), told.clone());
         tokio::spawn(async move {
             let ctx = Ctx::task("test", "test", LOCAL_ORGANIZATION, clock);
             let work = move |_| {
@@ -202,10 +142,10 @@ async fn a_change_that_ends_after_its_deadline_is_on_record() {
         let message = pb::MarkReadRequest { name: "x/wait".to_owned(), ..Default::default() };
         let mut late = bench.request("late", message);
         late.set_timeout(Duration::from_millis(200));
-        let mut inbox = InboxServiceClient::new(bench.process.peer("notification"));
+        let mut inbox = InboxServiceClient::new(bench.desk.process.peer("notification"));
         let answer = inbox.mark_read(late).await.unwrap_err();
         assert_eq!(answer.code(), Code::DeadlineExceeded);
-        bench.double.gate.notify_one();
+        bench.desk.inbox.gate.notify_one();
         assert_eq!(bench.record("late", 1).await, of(&[("WHOLE", "OK", 1)]));
     }
 }
@@ -215,7 +155,7 @@ async fn a_slow_read_tells_of_a_patient_once_the_log_knows_which() {
     for bench in benches().await {
         let slow = tokio::spawn(bench.list("slow", "wait"));
         assert_eq!(bench.record("slow", 1).await, of(&[("BEGIN", "", 0)]));
-        bench.double.gate.notify_one();
+        bench.desk.inbox.gate.notify_one();
         slow.await.unwrap().unwrap();
         let entries = bench.record("slow", 0).await;
         assert_eq!(entries, of(&[("BEGIN", "", 0), ("END", "OK", 1)]));
@@ -223,7 +163,7 @@ async fn a_slow_read_tells_of_a_patient_once_the_log_knows_which() {
         let refused = tokio::spawn(bench.list("refused", "wait"));
         assert_eq!(bench.record("refused", 1).await, of(&[("BEGIN", "", 0)]));
         bench.db.execute_unprepared("ALTER TABLE audit RENAME TO audit_away").await.unwrap();
-        bench.double.gate.notify_one();
+        bench.desk.inbox.gate.notify_one();
         assert_eq!(refused.await.unwrap().unwrap_err().code(), Code::Unavailable);
         bench.db.execute_unprepared("ALTER TABLE audit_away RENAME TO audit").await.unwrap();
         assert_eq!(bench.record("refused", 1).await, of(&[("BEGIN", "", 0)]));
