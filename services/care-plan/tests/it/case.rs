@@ -352,6 +352,11 @@ async fn what_is_begun_beside_a_closing_stands_in_its_way() {
     for world in worlds().await.into_iter().filter(|world| !world.database.is_sqlite()) {
         let mut sam = world.caller("sam", "supervisor");
         let case = sam.case_in(&world, State::Closing).await;
+        for pb::Task { name, etag, .. } in sam.tasks_in(&case).await {
+            let reason = "done".to_owned();
+            let cancel = pb::CancelTaskRequest { name, etag, reason, ..Default::default() };
+            sam.tasks.cancel_task(cancel).await.unwrap();
+        }
         let pb::Case { name, etag, .. } = case.clone();
         let close = pb::CloseCaseRequest { name, etag, ..Default::default() };
         let task = Some(pb::Task { title: "call".to_owned(), ..Default::default() });

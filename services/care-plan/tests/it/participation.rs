@@ -32,7 +32,7 @@ impl Caller {
         (self.cases.enrol_case(ask).await.unwrap().into_inner(), given)
     }
 
-    async fn tasks_in(&mut self, case: &pb::Case) -> Vec<pb::Task> {
+    pub async fn tasks_in(&mut self, case: &pb::Case) -> Vec<pb::Task> {
         let ask = pb::ListTasksRequest { parent: case.name.clone(), ..Default::default() };
         self.tasks.list_tasks(ask).await.unwrap().into_inner().tasks
     }
