@@ -1,9 +1,9 @@
 //! Generates the contracts from `/proto`, without `protoc`.
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf};
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost::Message;
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 use tonic_prost_build::{Config, FileDescriptorSet};
 
 #[expect(
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(false);
     fs::write(out.join("shapes.bin"), compiler.encode_file_descriptor_set())?;
     fs::write(out.join("methods.rs"), methods(&set)?)?;
+    fs::write(out.join("kinds.rs"), kinds(&set)?)?;
     let set = FileDescriptorSet::decode(&*set)?;
     fs::write(out.join("shown.rs"), shown(&set))?;
     fs::write(out.join("requests.rs"), requests(&set))?;
@@ -33,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.enable_type_names().skip_debug([".caseward"]);
     tonic_prost_build::configure()
         .include_file("contracts.rs")
+        .codec_path("crate::codec::Weighing")
         .compile_fds_with_config(set, config)?;
     Ok(())
 }
@@ -65,6 +67,51 @@ fn methods(set: &[u8]) -> Result<String, Box<dyn Error>> {
         }
     }
     Ok(format!("&[\n{code}]"))
+}
+
+/// Says of each kind of message that a request is or holds what it takes, and where it holds others.
+fn kinds(set: &[u8]) -> Result<String, Box<dyn Error>> {
+    let pool = DescriptorPool::decode(set)?;
+    let methods: Vec<_> =
+        pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
+    let mut found = BTreeMap::new();
+    let mut next: Vec<_> = methods.iter().map(|method| method.input()).collect();
+    while let Some(message) = next.pop() {
+        if found.insert(message.full_name().to_owned(), message.clone()).is_none() {
+            next.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
+        }
+    }
+    let places: BTreeMap<_, _> =
+        found.keys().enumerate().map(|(place, name)| (name, place)).collect();
+    let mut code = String::new();
+    for (name, message) in &found {
+        let mut inner = vec![];
+        for field in message.fields() {
+            if let Some(kind) = field.kind().as_message() {
+                inner.push((field.number(), places[&kind.full_name().to_owned()]));
+            }
+        }
+        inner.sort();
+        let size = size(message);
+        code += &format!("Kind {{ name: {name:?}, size: {size}, inner: &{inner:?} }},\n");
+    }
+    Ok(format!("&[\n{code}]"))
+}
+
+/// What the type of a message takes, as code. Those that are not ours are small.
+fn size(message: &MessageDescriptor) -> String {
+    if !message.package_name().starts_with("caseward.") || message.is_map_entry() {
+        return "64".to_owned();
+    }
+    let mut path = vec![message.name().to_owned()];
+    let mut outer = message.parent_message();
+    while let Some(message) = outer {
+        path.push(message.name().to_snake_case());
+        outer = message.parent_message();
+    }
+    path.reverse();
+    let module = message.package_name().replace(".type.", ".r#type.").replace('.', "::");
+    format!("size_of::<crate::contracts::{module}::{}>()", path.join("::"))
 }
 
 /// Has each message print its name and nothing that it holds, and each value of an enumeration what it is called.

@@ -34,6 +34,9 @@ use crate::{
 /// The most that one answer may hold: a page of 1,000 resources fits many times over.
 const ANSWER_LIMIT: usize = 64 << 20;
 
+/// How many times as much as the largest body one may take while it is read.
+const READ: usize = 16;
+
 #[derive(Debug)]
 pub(crate) struct Json {
     pub(crate) table: Table,
@@ -178,6 +181,10 @@ impl Json {
         };
         if json.is_none() && !bytes.is_empty() {
             return Err(Refusal::media_type("application/json"));
+        }
+        // Whoever sends it, it is read before their token is judged.
+        if body::weight(&bytes) > READ * self.body_limit {
+            return Err(Refusal::too_many_parts());
         }
         Ok(bytes)
     }

@@ -67,6 +67,11 @@ impl Refusal {
         Refusal { status, http: StatusCode::PAYLOAD_TOO_LARGE, allow: None }
     }
 
+    pub(crate) fn too_many_parts() -> Self {
+        let status = Status::resource_exhausted("the body has too many parts; send it in several");
+        Refusal { status, http: StatusCode::PAYLOAD_TOO_LARGE, allow: None }
+    }
+
     pub(crate) fn json(&self) -> Value {
         let status = &self.status;
         let details: Vec<_> =

@@ -1,4 +1,6 @@
-//! The contracts of Caseward, generated from `/proto`: messages, clients, servers and descriptors. No logic.
+//! The contracts of Caseward, generated from `/proto`: messages, clients, servers and descriptors. No logic, but how
+//! much of a request is read.
+mod codec;
 
 /// Every file of `/proto` with its imports, options and comments, as a `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -82,6 +82,16 @@ impl Voice {
         send(&self.door, request).await
     }
 
+    /// Posts `body` as JSON, whatever it is.
+    pub async fn text(&self, url: &str, body: String) -> Answer {
+        let mut request = http::Request::post(url).header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = Body::new(Full::new(Bytes::from(body)));
+        send(&self.door, request.body(body).expect("a request")).await
+    }
+
     /// The same as JSON, over the REST paths of the gateway.
     pub async fn rest(&self, verb: http::Method, url: &str, body: &Value) -> Answer {
         let mut request = http::Request::builder().method(&verb).uri(url);

@@ -22,6 +22,10 @@ const LIMIT: usize = 4 << 20;
 const HEAD: usize = 16 << 10;
 const MEMORY: u64 = 64 << 20;
 
+/// Parts of which a body of JSON is full.
+const HOLLOW: [(&str, &str); 3] =
+    [("empty objects", "{}"), ("objects of one field", r#"{"text":""}"#), ("numbers", "1")];
+
 /// A field that no message of ours has: number 20,000, a string of bytes.
 const UNKNOWN: [u8; 3] = [0x82, 0xe2, 0x09];
 
@@ -169,24 +173,31 @@ pub async fn messages(run: &Run) -> Trial {
                 }
                 run.step();
             }
+            let mut hollow = vec![];
             if port.serves("caseward.patient") {
-                // Each of two bytes becomes a name with all its fields.
-                let blown =
-                    [&[0x0a][..], &length(2 * 500_000), &[0x0a, 0].repeat(500_000)].concat();
+                hollow.push(("two million empty names", None));
+            }
+            if ["caseward-0", "gateway-0"].contains(&port.label.as_str()) {
+                hollow.extend(HOLLOW.map(|(name, part)| (name, Some(part))));
+            }
+            for (name, part) in hollow {
                 let before = peak(member);
-                let create = rpc("CreatePatient");
-                let answer = all.bytes(&create.path, &[], wire::message(&blown)).await;
-                trial.tried();
-                trial.check(
-                    answer.code == Code::InvalidArgument || answer.code == Code::ResourceExhausted,
-                    || format!("half a million empty names: {:?} {}", answer.code, answer.message),
-                );
+                let answer = match part {
+                    None => all.bytes(&rpc("CreatePatient").path, &[], nameless()).await,
+                    Some(part) => {
+                        let parts = vec![part; LIMIT / (part.len() + 2)].join(",");
+                        let body = format!("{{\"names\":[{parts}]}}");
+                        all.text("/v1/patients", body).await
+                    }
+                };
                 let grown = peak(member).saturating_sub(before);
-                trial.note(format!(
-                    "{}: half a million empty names, {} MiB more",
-                    port.label,
-                    grown >> 20
-                ));
+                most = most.max(grown);
+                trial.tried();
+                let what = || format!("{name} at {}", port.label);
+                let refused = answer.code == Code::ResourceExhausted || answer.http == 413;
+                let said = (answer.http, answer.code, &answer.message);
+                trial.check(refused, || format!("{}: {said:?}", what()));
+                trial.check(grown <= MEMORY, || format!("{}: {} MiB more", what(), grown >> 20));
             }
             let fits = all.bytes(&rpc("ListPatients").path, &[], wire::message(&[])).await;
             let works = !port.serves("caseward.patient") || fits.code == Code::Ok;
@@ -195,6 +206,16 @@ pub async fn messages(run: &Run) -> Trial {
     }
     trial.note(format!("{} MiB more at most", most >> 20));
     trial
+}
+
+/// A patient with as many names as fit, each of two bytes of which a name with all its fields would be made.
+fn nameless() -> Vec<u8> {
+    let input = rpc("CreatePatient").method.input();
+    let patient = input.get_field_by_name("patient").expect("a patient is created");
+    let names = patient.kind().as_message().and_then(|kind| kind.get_field_by_name("names"));
+    let key = |number: u32| (number as u8) << 3 | 2;
+    let names = [key(names.expect("a patient has names").number()), 0].repeat(LIMIT / 2 - 8);
+    wire::message(&[&[key(patient.number())][..], &length(names.len()), &names].concat())
 }
 
 fn length(mut n: usize) -> Vec<u8> {
