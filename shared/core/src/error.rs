@@ -61,7 +61,7 @@ pub enum Error {
     /// UNAUTHENTICATED.
     #[error("sign in with a valid token")]
     Unauthenticated,
-    /// RESOURCE_EXHAUSTED: a limit, or no room on the disk.
+    /// RESOURCE_EXHAUSTED: a limit, or no room on the disk; try again later.
     #[error("{0}")]
     Exhausted(&'static str),
     /// UNAVAILABLE: nothing was done; try again.
@@ -189,7 +189,7 @@ impl Error {
                     metadata.insert("more".to_owned(), more.to_string());
                 }
             }
-            Error::Unavailable(_) | Error::Crossed | Error::Unsure => {
+            Error::Exhausted(_) | Error::Unavailable(_) | Error::Crossed | Error::Unsure => {
                 details.set_retry_info(Some(Duration::from_secs(1)));
             }
             _ => {}

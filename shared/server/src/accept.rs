@@ -5,6 +5,7 @@
 
 mod activity;
 mod coalesce;
+mod heard;
 mod limits;
 mod preface;
 mod slots;
@@ -19,6 +20,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -36,12 +38,13 @@ use tracing::{debug, warn};
 
 use activity::Busy;
 pub(crate) use coalesce::Coalesce;
+use heard::Heard;
 pub use limits::Limits;
 use preface::Preface;
 use slots::{Slot, Slots};
 use stall::Streams;
 pub use tls::{Acceptor, Tls};
-use turns::Turns;
+use turns::{Crowded, Turns};
 
 use crate::deadline;
 
@@ -57,6 +60,10 @@ pub struct Peer {
 /// being idle, so that strangers hold no place with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Public;
+
+/// An extension of the answer to a call that was turned away because there are too many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnedAway;
 
 impl Public {
     /// The most that a message of anybody holds: the name of a service, or of what reflection tells.
@@ -239,20 +246,29 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let calls = self.slot.activity.clone();
+        let (calls, crowded) = (self.slot.activity.clone(), Crowded::default());
+        let io = Turns::new(Preface::new(io, self.limits.handshake), crowded.clone());
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             let call = calls.begin();
             request.extensions_mut().insert(peer.clone());
-            let answer = stall::noted(service.clone().oneshot(request.map(Body::new)));
+            let request = match request.version() {
+                Version::HTTP_2 => request.map(|body| Body::new(Heard::new(body))),
+                _ => request.map(Body::new),
+            };
+            let answer = stall::noted(service.clone().oneshot(request));
+            let crowded = crowded.clone();
             async move {
                 answer.await.map(|response| {
+                    if response.extensions().get::<TurnedAway>().is_some() {
+                        crowded.tell();
+                    }
                     let public = response.extensions().get::<Public>().is_some();
                     response.map(|body| Busy::new(body, (!public).then_some(call)))
                 })
             }
         });
-        let io = Coalesce::new(Turns::new(Preface::new(io, self.limits.handshake)));
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let io = TokioIo::new(Coalesce::new(io));
+        let mut connection = pin!(self.http.serve_connection(io, service));
         let grace = tokio::select! {
             _ = connection.as_mut() => return,
             () = sleep(jittered(self.limits.age)) => self.limits.grace,

@@ -1,4 +1,6 @@
 //! What happens to every call before its handler runs, and after: the one door of every service.
+mod admission;
+
 use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -23,15 +25,16 @@ use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::{AbortHandle, JoinHandle},
     time::Sleep,
 };
 use tonic::{Code, Status, service::Routes};
 use tracing::{Instrument, warn};
 
+pub(crate) use self::admission::Admission;
+use self::admission::{Place, Share};
 use crate::{
-    accept::Public,
+    accept::{Public, TurnedAway},
     deadline,
     policy::{Method, Methods, Roles},
     telemetry::{self, Calls, code_name, meters},
@@ -43,6 +46,9 @@ const AUDIT: Duration = Duration::from_secs(2);
 
 /// How long a read may take before its beginning goes on record by itself. Most end sooner, and then one entry says all.
 const SOON: Duration = Duration::from_millis(20);
+
+/// For how long a read that its caller left counts as theirs.
+const LEFT: Duration = Duration::from_secs(1);
 
 /// The answer of a handler, unless it panicked.
 type Handled = std::thread::Result<Response>;
@@ -71,37 +77,29 @@ pub(crate) struct Shared {
     pub(crate) unaudited: AtomicBool,
 }
 
-/// How many calls may be in flight in one process, or how many streams open.
-#[derive(Clone, Debug)]
-pub(crate) struct Admission {
-    most: usize,
-    left: Arc<Semaphore>,
-}
-
-impl Admission {
-    pub(crate) fn new(most: usize) -> Self {
-        Admission { most, left: Arc::new(Semaphore::new(most)) }
-    }
-
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.most.saturating_sub(self.left.available_permits()) as u64
-    }
-
-    fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.left.clone().try_acquire_owned().ok()
-    }
-}
-
 /// What a call has of the limits: until its work ends, and where it is a stream, until that does.
 struct Permits {
-    call: OwnedSemaphorePermit,
-    stream: Option<OwnedSemaphorePermit>,
+    call: Place,
+    stream: Option<Place>,
+}
+
+/// What the caller has of their share of each.
+struct Shares {
+    call: Share,
+    stream: Option<Share>,
 }
 
 impl Shared {
     fn admit(&self, method: &Method) -> Option<Permits> {
         let stream = if method.streams { Some(self.open_streams.enter()?) } else { None };
         Some(Permits { call: self.admission.enter()?, stream })
+    }
+
+    /// What `caller` has of the limits, likewise.
+    fn share(&self, method: &Method, caller: &Caller) -> Result<Shares, Error> {
+        let call = self.admission.share(caller)?;
+        let stream = method.streams.then(|| self.open_streams.share(caller)).transpose()?;
+        Ok(Shares { call, stream })
     }
 }
 
@@ -293,6 +291,12 @@ fn turned_away() -> Response {
     });
     let mut response = Response::default();
     response.headers_mut().clone_from(&HEAD);
+    crowded(response)
+}
+
+/// The answer of a call that was turned away, known as one where its connection is.
+fn crowded(mut response: Response) -> Response {
+    response.extensions_mut().insert(TurnedAway);
     response
 }
 
@@ -308,6 +312,8 @@ async fn admit(
         strip(req.headers_mut());
         let caller = tokio::time::timeout_at(deadline.into(), guard.caller(req.headers()));
         let (caller, signed_in) = caller.await.unwrap_or(Err(Error::Deadline))?;
+        let shares = guard.shared.share(method, &caller);
+        let shares = shares.inspect_err(|_| meters().shed.add(1, &[]))?;
         if method.streams {
             // What was granted for the life of a token is not told after it.
             deadline = deadline.min(signed_in);
@@ -325,26 +331,29 @@ async fn admit(
             }
             return Err(Error::Denied);
         }
-        Ok(ctx)
+        Ok((ctx, shares))
     };
-    let ctx = match admitted.await {
+    let (ctx, shares) = match admitted.await {
         Ok(admitted) => admitted,
+        Err(error @ Error::Exhausted(_)) => return crowded(Status::from(error).into_http()),
         Err(error) => return Status::from(error).into_http(),
     };
     req.extensions_mut().insert(ctx.clone());
     let deadline = ctx.deadline;
     let req = bound(req, method, deadline);
     // A task of its own: a caller who leaves cancels no change half way, and the permit is held until the work ends.
+    let share = shares.call.clone();
     let task = async move {
         let response = guard.run(method, ctx, req, next).await;
-        drop(permits.call);
-        match permits.stream {
+        drop((permits.call, shares.call));
+        match permits.stream.zip(shares.stream) {
             Some(open) => response.map(|body| Body::new(Open { body, open })),
             None => response,
         }
     };
     let task = tokio::spawn(task.in_current_span());
-    let _abandon = (!method.mutates && !method.streams).then(|| Abort(task.abort_handle()));
+    let reads = !method.mutates && !method.streams;
+    let _abandon = reads.then(|| Abandon { read: task.abort_handle(), share: Some(share) });
     match tokio::time::timeout_at(deadline.into(), task).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => Status::from(Error::internal("a handler panicked")).into_http(),
@@ -400,12 +409,25 @@ fn code_of(response: &Response) -> Code {
     telemetry::code(response.headers()).unwrap_or(Code::Ok)
 }
 
-/// Ends a read that nobody waits for.
-struct Abort(AbortHandle);
+/// Ends a read that nobody waits for. Its place is free at once; whose it was, it counts as theirs for a while, so that
+/// nobody who leaves again and again has more done for them than who waits.
+struct Abandon {
+    read: AbortHandle,
+    share: Option<Share>,
+}
 
-impl Drop for Abort {
+impl Drop for Abandon {
     fn drop(&mut self) {
-        self.0.abort();
+        if self.read.is_finished() {
+            return;
+        }
+        self.read.abort();
+        if let (Some(share), Ok(runtime)) = (self.share.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(LEFT).await;
+                drop(share);
+            });
+        }
     }
 }
 
@@ -485,7 +507,7 @@ pin_project_lite::pin_project! {
     struct Open {
         #[pin]
         body: Body,
-        open: OwnedSemaphorePermit,
+        open: (Place, Share),
     }
 }
 

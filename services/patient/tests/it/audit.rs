@@ -143,6 +143,17 @@ impl Bench {
         InboxServiceClient::with_interceptor(peer, self.world.token(subject, &[role]))
     }
 
+    /// So many changes at once that do not end, by `subjects` in turn, who all leave after 10 ms; what those were told whom
+    /// nobody took.
+    async fn leave(&self, calls: usize, subjects: &[&str]) -> Vec<Status> {
+        let calls = (0..calls).map(|n| async move {
+            let mut inbox = self.inbox(subjects[n % subjects.len()], "case_manager");
+            tokio::time::timeout(Duration::from_millis(10), inbox.mark_read(mark("wait"))).await
+        });
+        let answers = futures_util::future::join_all(calls).await;
+        answers.into_iter().flatten().map(|answer| answer.unwrap_err()).collect()
+    }
+
     /// Everything on record about `subject`, once there are `most` entries: phase, outcome, patients.
     async fn record(&self, subject: &str, most: usize) -> Vec<(String, String, usize)> {
         let entries = self.world.until(async || {
@@ -336,13 +347,8 @@ async fn a_handler_that_panics_tells_nothing_and_harms_no_other_call_on_its_conn
 async fn work_whose_caller_has_left_counts_until_it_ends() {
     for bench in benches().await {
         let most = Layers::load(None, &[]).unwrap().common().unwrap().limits.in_flight;
-        let calls = (0..2 * most).map(|_| async {
-            let mut inbox = bench.inbox("leaves", "case_manager");
-            tokio::time::timeout(Duration::from_millis(10), inbox.mark_read(mark("wait"))).await
-        });
-        let answers = futures_util::future::join_all(calls).await;
-        let turned_away: Vec<Status> =
-            answers.into_iter().flatten().map(|answer| answer.unwrap_err()).collect();
+        // No one caller takes all there is.
+        let turned_away = bench.leave(2 * most, &["ana", "ben", "cem", "dee"]).await;
         assert_eq!(turned_away.len(), most);
         for status in turned_away {
             assert_eq!(status.code(), Code::Unavailable, "{status}");
@@ -356,6 +362,25 @@ async fn work_whose_caller_has_left_counts_until_it_ends() {
         let again = async || {
             bench.double.gate.notify_waiters();
             bench.inbox("other", "case_manager").list_inbox_items(list("empty")).await.ok()
+        };
+        bench.world.until(again).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_caller_takes_a_quarter_of_what_a_process_takes_at_once() {
+    for bench in benches().await {
+        let share = Layers::load(None, &[]).unwrap().common().unwrap().limits.in_flight / 4;
+        let turned_away = bench.leave(share + 10, &["ana"]).await;
+        assert_eq!(turned_away.len(), 10);
+        for status in turned_away {
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+            assert!(status.get_details_retry_info().is_some(), "{status}");
+        }
+        bench.inbox("other", "case_manager").list_inbox_items(list("empty")).await.unwrap();
+        let again = async || {
+            bench.double.gate.notify_waiters();
+            bench.inbox("ana", "case_manager").list_inbox_items(list("empty")).await.ok()
         };
         bench.world.until(again).await;
     }

@@ -205,6 +205,38 @@ async fn provoked_resets_end_the_connection() {
 }
 
 #[tokio::test]
+async fn whoever_is_answered_before_they_have_said_all_may_say_the_rest() {
+    let server = Server::start(Limits { local_error_resets: 16, ..wide() }).await;
+    let mut wire = open(server.address, PREFACE).await;
+    for round in 0..4 {
+        let streams = (0..100).map(|n| 1 + 2 * (100 * round + n));
+        for id in streams.clone() {
+            let head = wire::headers(id, &wire::request("/nowhere", None), false);
+            wire.send(&head).await.unwrap();
+        }
+        for _ in streams.clone() {
+            wire.until(|event| matches!(event, Event::Headers(_))).await;
+        }
+        for id in streams {
+            let rest = wire::frame(wire::DATA, wire::END_STREAM, id, &wire::message(&[]));
+            wire.send(&rest).await.unwrap();
+        }
+    }
+    wire.send(&call(1001, CHECK)).await.unwrap();
+    let next = wire.next().await;
+    assert_eq!(next, Event::Headers(1001), "the connection is as it was");
+}
+
+#[tokio::test]
+async fn who_was_answered_and_goes_on_and_on_is_not_listened_to_for_long() {
+    let server = Server::start(wide()).await;
+    let mut wire = open(server.address, PREFACE).await;
+    wire.send(&wire::headers(1, &wire::request("/nowhere", None), false)).await.unwrap();
+    let reset = wire.until(|event| matches!(event, Event::Reset(..))).await;
+    assert_eq!(reset, Event::Reset(1, 0), "NO_ERROR");
+}
+
+#[tokio::test]
 async fn more_connections_than_allowed_wait_their_turn() {
     let server = Server::start(Limits { connections: 1, ..wide() }).await;
     let mut first = open(server.address, &[PREFACE, &call(1, WATCH)].concat()).await;
