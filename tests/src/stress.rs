@@ -1,5 +1,6 @@
 //! What the suite does under stress.
 mod amplify;
+mod arrivals;
 mod clock;
 mod flood;
 mod full;
@@ -38,8 +39,8 @@ pub const ENTRIES: &[Entry] = &[
     ),
     Entry::new(
         "P20.a",
-        "2, 5 and 10 times as many callers as calls are taken, patient ones and such as leave after 10 ms",
-        "90 % of the peak served at twice, else 80, the rest turned away with a time to come back, health never, memory flat",
+        "1, 2, 5 and 10 times as many calls as one core serves at its peak, none of which waits for another",
+        "90 % of the peak served at twice, 80 at five times, the rest turned away with a time to come back, health never, memory flat",
         |run| Box::pin(async move { over::load(&run).await }),
     ),
     Entry::new(
@@ -47,6 +48,12 @@ pub const ENTRIES: &[Entry] = &[
         "the directory says UNAVAILABLE to all calls and to half of them, hangs up on callers, and is well again",
         "a minute of each: asked at most 1.1 times for each call",
         |run| Box::pin(async move { amplify::calls(&run).await }),
+    ),
+    Entry::new(
+        "P20.f",
+        "five times as many calls as one core serves, three in five by callers who leave after 10 ms and call again at once",
+        "80 % of the peak served, those who wait as often as their share, health never shed, memory flat",
+        |run| Box::pin(async move { over::impatience(&run).await }),
     ),
     Entry::new(
         "P21.a",

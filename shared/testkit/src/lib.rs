@@ -46,6 +46,7 @@
 //! # What a machine must have
 //!
 //! Without the first two variables, `postgres`, `initdb` and `nats-server` are looked for on `PATH`.
+mod cores;
 mod data;
 mod database;
 mod disk;
@@ -61,6 +62,7 @@ mod smtp;
 mod suite;
 pub mod wire;
 
+pub use cores::OnCores;
 pub use data::data;
 pub use database::{Database, databases};
 pub use disk::Disk;

@@ -73,6 +73,7 @@ pub struct Plan {
     replicas: BTreeMap<&'static str, usize>,
     own_postgres: bool,
     proxied: bool,
+    core: Option<usize>,
     data: Option<PathBuf>,
 }
 
@@ -121,6 +122,7 @@ impl Suite {
             replicas: BTreeMap::new(),
             own_postgres: false,
             proxied: false,
+            core: None,
             data: None,
         }
     }
@@ -297,6 +299,12 @@ impl Plan {
         self
     }
 
+    /// Keeps the processes of the suite on this core, whatever else the machine has. Takes `taskset`, of util-linux.
+    pub fn core(mut self, core: usize) -> Plan {
+        self.core = Some(core);
+        self
+    }
+
     /// Keeps the data in this folder, such as one on a [`Disk`](crate::Disk), and not beside the logs.
     pub fn data(mut self, folder: PathBuf) -> Plan {
         self.data = Some(folder);
@@ -349,14 +357,8 @@ impl Plan {
         let (folder, data, verifier) = self.prepare()?;
         let port = program::free_port()?;
         self.set("gateway", "listen", format!("127.0.0.1:{port}"));
-        let mut member = Member::new(
-            "caseward",
-            0,
-            port,
-            binaries.join("caseward"),
-            self.settings.clone(),
-            &folder,
-        );
+        let binary = binaries.join("caseward");
+        let mut member = Member::new("caseward", 0, port, binary, &self, &folder);
         member.start().await;
         let mut proxies = BTreeMap::new();
         if self.proxied {
@@ -408,7 +410,7 @@ impl Plan {
         for (name, binary, replica, port) in places {
             let mut own = self.clone();
             own.set(name, "listen", format!("127.0.0.1:{port}"));
-            let mut member = Member::new(name, replica, port, binary, own.settings, &folder);
+            let mut member = Member::new(name, replica, port, binary, &own, &folder);
             // One after the other: replicas that start together would both bring the schema up to date.
             member.start().await;
             members.push(member);

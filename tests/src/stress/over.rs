@@ -7,156 +7,158 @@ use std::{
     time::Duration,
 };
 
-use caseward_api::patient::v1::{self as pb, patient_service_client::PatientServiceClient};
-use caseward_testkit::{Caller, Suite};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
-use tonic::Code;
-use tonic_types::StatusExt;
+use caseward_testkit::{OnCores, Suite};
+use tokio::time::{Instant, sleep};
 
-use super::others::patient;
+use super::{
+    arrivals::{Crowd, Fare},
+    others::patient,
+};
 use crate::{Run, Tier, Trial};
 
-/// Calls in flight that the process under trial takes.
-const IN_FLIGHT: usize = 8;
+/// Calls in flight that a process takes: as it comes, and in a test, which does not last until so many are answered.
+const IN_FLIGHT: [u64; 2] = [1024, 16];
 
-/// How many times as many callers there are, and what part of the peak is served then. Who is turned away costs
-/// something, as do the callers, on the same cores.
-const LOADS: [(usize, f64); 3] = [(2, 0.9), (5, 0.8), (10, 0.8)];
+/// Those who call: each takes a part of that at most.
+const PEOPLE: usize = 16;
 
-#[derive(Default)]
-struct Fare {
-    served: u64,
-    shed: u64,
-    left: u64,
-    wrong: Vec<String>,
-    took: Vec<Duration>,
+/// How many times as many calls come as are served at the peak, and what part of the peak is served then.
+const LOADS: [(u32, f64); 4] = [(1, 0.0), (2, 0.9), (5, 0.8), (10, 0.0)];
+
+/// How long an impatient caller waits.
+const IMPATIENT: Duration = Duration::from_millis(10);
+
+/// How much more a process may hold.
+const MEMORY: u64 = 64 << 20;
+
+/// A suite under load, on a core of its own where figures are judged: what callers cost is not the suite's.
+struct Target {
+    suite: Suite,
+    name: String,
+    crowd: Crowd,
+    time: Duration,
+    judged: bool,
+    peak: Fare,
+    memory: u64,
+    _callers: Option<OnCores>,
 }
 
+/// More calls than there is time for: none of them waits for another.
 pub async fn load(run: &Run) -> Trial {
     let mut trial = Trial::default();
-    let time = Duration::from_millis(run.of(1_500, 60_000));
-    let suite =
-        Suite::plan().with("CASEWARD__LIMITS__IN_FLIGHT", IN_FLIGHT.to_string()).one().await;
-    let sam = suite.caller("sam", &["supervisor"]);
-    let name = patient(&sam, "Load").await.expect("a patient is made");
-    let program = suite.members()[0].program();
-    // As many callers as calls it takes: its peak.
-    let peak = drive(&suite, &name, IN_FLIGHT, None, time).await;
-    let memory = program.memory().unwrap_or_default();
-    let loads: &[_] = if run.tier == Tier::Pr { &LOADS[1..2] } else { &LOADS };
-    run.expect(loads.len() as u64 * 2);
-    let mut shed = 0;
+    let target = Target::start(run).await;
+    let loads = if target.judged { &LOADS[..] } else { &LOADS[1..2] };
+    run.expect(loads.len() as u64);
+    let (mut random, mut shed) = (run.random(), 0);
     for (times, least) in loads {
-        for patience in [None, Some(Duration::from_millis(10))] {
-            let health = watch_health(&suite);
-            let fare = drive(&suite, &name, IN_FLIGHT * times, patience, time).await;
-            let ready = health.stop().await;
-            let what = match patience {
-                None => format!("{times} times as many callers"),
-                Some(patience) => format!("{times} times as many, who leave after {patience:?}"),
-            };
-            trial.tries += fare.served + fare.shed + fare.left;
-            shed += fare.shed;
-            run.step();
-            trial.check(ready, || format!("{what}: health was shed"));
-            fare.wrong.iter().take(3).for_each(|why| trial.fail(format!("{what}: {why}")));
-            let grown = program.memory().unwrap_or_default().saturating_sub(memory);
-            trial.check(grown <= 64 << 20, || format!("{what}: {} MiB more", grown >> 20));
-            let part = if run.tier == Tier::Pr { 0.05 } else { *least };
-            let served = fare.served as f64 / peak.served as f64;
-            if patience.is_none() {
-                trial.check(served >= part, || {
-                    format!("{what}: {served:.2} of the peak were served")
-                });
-            }
-            trial.note(format!(
-                "{what}: {served:.2} of the peak of {:.0}/s served, {} turned away, {} left, p99 {:.0?} ({:.0?} at the peak)",
-                peak.served as f64 / time.as_secs_f64(),
-                fare.shed,
-                fare.left,
-                p99(&fare.took),
-                p99(&peak.took),
-            ));
-        }
+        let what = format!("{times} times as many calls");
+        let rate = target.rate() * f64::from(*times);
+        let load = target.crowd.open(rate, target.time, random.fork());
+        let fare = target.watched(&mut trial, &what, load).await;
+        shed += fare.shed;
+        target.judge(&mut trial, &what, &fare, *least);
+        let (usual, slowest) = (target.peak.p99(), fare.p99());
+        trial.check(!target.judged || slowest <= 2 * usual + Duration::from_millis(50), || {
+            format!("{what}: served within {slowest:.0?} at p99, {usual:.0?} at the peak")
+        });
+        run.step();
     }
-    let began = Instant::now();
-    let after = drive(&suite, &name, 1, None, Duration::from_millis(300)).await;
-    trial.check(after.shed == 0 && after.served > 0, || {
-        format!("{} turned away when the load was over ({:?} after)", after.shed, began.elapsed())
-    });
+    target.is_over(&mut trial).await;
     trial.control(format!("of more than it takes {shed} were turned away"), shed > 0);
     trial
 }
 
-fn p99(took: &[Duration]) -> Duration {
-    took.get(took.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default()
+/// Somebody who leaves soon and calls again at once, many times over, beside others who wait.
+pub async fn impatience(run: &Run) -> Trial {
+    let mut trial = Trial::default();
+    let target = Target::start(run).await;
+    let (mut random, rate) = (run.random(), target.rate());
+    let impatient = Crowd::of("eve", 1, &target.suite, &target.name).leaving(IMPATIENT);
+    run.expect(1);
+    let (waiting, leaving) = if target.judged { (2.0, 3.0) } else { (0.5, 0.5) };
+    let leavers = (leaving * rate * IMPATIENT.as_secs_f64()).ceil();
+    let load = async {
+        tokio::join!(
+            target.crowd.open(waiting * rate, target.time, random.fork()),
+            impatient.closed(leavers as usize, target.time),
+        )
+    };
+    let what = "beside one who leaves";
+    let (waited, left) = target.watched(&mut trial, what, load).await;
+    target.judge(&mut trial, what, &waited, 0.8);
+    target.judge(&mut trial, "who leaves", &left, 0.0);
+    target.is_over(&mut trial).await;
+    trial.control(format!("{} calls were left", left.left), left.left > 0);
+    run.step();
+    trial
 }
 
-async fn drive(
-    suite: &Suite,
-    name: &str,
-    callers: usize,
-    patience: Option<Duration>,
-    time: Duration,
-) -> Fare {
-    let until = Instant::now() + time;
-    let mut all = JoinSet::new();
-    for _ in 0..callers {
-        let (sam, name) = (suite.caller("sam", &["supervisor"]), name.to_owned());
-        all.spawn(calls(sam, name, patience, until));
-    }
-    let mut sum = Fare::default();
-    while let Some(fare) = all.join_next().await {
-        let fare = fare.expect("a caller does not panic");
-        sum.served += fare.served;
-        sum.shed += fare.shed;
-        sum.left += fare.left;
-        sum.wrong.extend(fare.wrong);
-        sum.took.extend(fare.took);
-    }
-    sum.took.sort();
-    sum
-}
-
-/// Calls one after the other; whoever has a `patience` leaves when it is over and calls again.
-async fn calls(sam: Caller, name: String, patience: Option<Duration>, until: Instant) -> Fare {
-    let mut fare = Fare::default();
-    let mut client = sam.client(PatientServiceClient::new);
-    while Instant::now() < until {
-        let began = Instant::now();
-        let call = client.get_patient(pb::GetPatientRequest { name: name.clone() });
-        let answer = match timeout(patience.unwrap_or(Duration::from_secs(20)), call).await {
-            Ok(answer) => answer,
-            Err(_) if patience.is_some() => {
-                fare.left += 1;
-                continue;
-            }
-            Err(_) => {
-                fare.wrong.push("no answer within 20 s".to_owned());
-                continue;
-            }
-        };
-        match answer {
-            Ok(_) => {
-                fare.served += 1;
-                fare.took.push(began.elapsed());
-            }
-            Err(status) if status.code() == Code::Unavailable => {
-                fare.shed += 1;
-                if status.get_details_retry_info().is_none() {
-                    fare.wrong
-                        .push(format!("turned away without a word when to come back: {status}"));
-                }
-                // A caller that is told to come back does, a little later.
-                sleep(Duration::from_millis(20)).await;
-            }
-            Err(status) => fare.wrong.push(status.to_string()),
+impl Target {
+    async fn start(run: &Run) -> Target {
+        let judged = run.tier == Tier::Nightly;
+        let in_flight = IN_FLIGHT[usize::from(!judged)];
+        let mut plan = Suite::plan().with("CASEWARD__LIMITS__IN_FLIGHT", in_flight.to_string());
+        let callers = judged.then(|| OnCores::only("1").expect("cores are parted"));
+        if judged {
+            plan = plan.core(0);
         }
+        let suite = plan.one().await;
+        let sam = suite.caller("sam", &["supervisor"]);
+        let name = patient(&sam, "Load").await.expect("a patient is made");
+        let (crowd, time) =
+            (Crowd::of("sam", PEOPLE, &suite, &name), Duration::from_millis(run.of(1_500, 60_000)));
+        let peak = crowd.closed(in_flight as usize, time).await;
+        let memory = suite.members()[0].program().memory().unwrap_or_default();
+        Target { suite, name, crowd, time, judged, peak, memory, _callers: callers }
     }
-    fare
+
+    /// Calls served in a second at the peak.
+    fn rate(&self) -> f64 {
+        self.peak.served as f64 / self.time.as_secs_f64()
+    }
+
+    /// What `load` comes to, while the suite is asked for its health over and over.
+    async fn watched<T>(&self, trial: &mut Trial, what: &str, load: impl Future<Output = T>) -> T {
+        let health = watch_health(&self.suite);
+        let fare = load.await;
+        let ready = health.stop().await;
+        trial.check(ready, || format!("{what}: health was shed"));
+        fare
+    }
+
+    fn judge(&self, trial: &mut Trial, what: &str, fare: &Fare, least: f64) {
+        trial.tries += fare.came;
+        fare.wrong.iter().take(3).for_each(|why| trial.fail(format!("{what}: {why}")));
+        let memory = self.suite.members()[0].program().memory().unwrap_or_default();
+        let grown = memory.saturating_sub(self.memory);
+        trial.check(grown <= MEMORY, || format!("{what}: {} MiB more", grown >> 20));
+        let least = if self.judged { least } else { least.min(0.05) };
+        let served = fare.served as f64 / self.peak.served as f64;
+        trial.check(served >= least, || format!("{what}: {served:.2} of the peak were served"));
+        trial.note(format!(
+            "{what}, {:.1} times came: {served:.2} of the peak of {:.0}/s served, {} turned away, {} left, {} lost with their connections, p99 {:.0?} ({:.0?} at the peak)",
+            fare.came as f64 / self.peak.served as f64,
+            self.rate(),
+            fare.shed,
+            fare.left,
+            fare.broken,
+            fare.p99(),
+            self.peak.p99(),
+        ));
+    }
+
+    /// Whether all is as ever soon after.
+    async fn is_over(&self, trial: &mut Trial) {
+        let began = Instant::now();
+        let after = self.crowd.closed(1, Duration::from_millis(300)).await;
+        trial.check(after.shed == 0 && after.served > 0, || {
+            format!(
+                "{} turned away when the load was over ({:?} after)",
+                after.shed,
+                began.elapsed()
+            )
+        });
+    }
 }
 
 struct Health {

@@ -30,6 +30,11 @@ async fn of_too_many_calls_some_are_turned_away_and_the_others_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_and_calls_again_at_once_takes_nothing_from_those_who_wait() {
+    holds("P20.f").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_in_trouble_is_asked_no_more_often_than_callers_ask() {
     holds("P20.c").await;
 }

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::Program;
+use super::Plan;
+use crate::{Program, cores};
 
 /// One process, running or not.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Member {
     pub(super) port: u16,
     binary: PathBuf,
     settings: Vec<(String, String)>,
+    core: Option<usize>,
     folder: PathBuf,
     program: Option<Program>,
 }
@@ -27,11 +29,11 @@ impl Member {
         replica: usize,
         port: u16,
         binary: PathBuf,
-        settings: Vec<(String, String)>,
+        plan: &Plan,
         folder: impl AsRef<Path>,
     ) -> Member {
-        let folder = folder.as_ref().to_owned();
-        Member { name, replica, port, binary, settings, folder, program: None }
+        let (settings, core, folder) = (plan.settings.clone(), plan.core, folder.as_ref().into());
+        Member { name, replica, port, binary, settings, core, folder, program: None }
     }
 
     pub(super) fn is(&self, name: &str, replica: usize) -> bool {
@@ -56,7 +58,10 @@ impl Member {
 
     /// Starts it, and does not wait for it.
     pub fn launch(&mut self) {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.core {
+            Some(core) => cores::on_core(core, &self.binary),
+            None => Command::new(&self.binary),
+        };
         let name = format!("{}-{}", self.name, self.replica);
         let settings = self.settings.iter();
         command.envs(settings.map(|(key, value)| (key, value.replace("{member}", &name))));
