@@ -5,8 +5,8 @@ use caseward_core::{Ctx, Error, Result};
 use futures_util::FutureExt;
 use prost::Message;
 use sea_orm::{
-    ActiveModelTrait, DatabaseConnection, IntoActiveModel, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, IntoActiveModel,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::warn;
@@ -23,6 +23,11 @@ use crate::{
 
 /// How often work that gave way to another's is run again.
 const AGAIN: u32 = 3;
+
+/// How many milliseconds a group waits for a lock. Groups lock what their members change in whatever order these come, so
+/// two can wait for each other, and PostgreSQL looks for that after a second only, in which nothing behind them is written.
+/// They give up sooner, and not both at once.
+const LOCKED: std::ops::Range<u32> = 40..120;
 
 /// A unit of work that waits for its transaction. It may be run again, so it owns what it needs.
 pub(crate) trait Job: Send {
@@ -71,21 +76,21 @@ struct Writer {
 }
 
 impl Writer {
-    /// Tries the whole group without savepoints, which cost two hops each. If one member fails,
-    /// the group is undone and every member runs in a transaction of its own.
+    /// Tries the whole group without savepoints, which cost two hops each. If one member fails, the group is undone and
+    /// every member runs in a transaction of its own: those that have to wait for a lock after the others.
     async fn group(&mut self, jobs: Vec<Box<dyn Job>>) {
         let (late, mut jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_late());
         for job in late {
             job.finish(Err(Error::Deadline));
         }
         if jobs.len() > 1 {
-            match self.attempt(&mut jobs).await {
+            match self.attempt(&mut jobs, true).await {
                 Ok(()) => return jobs.into_iter().for_each(|job| job.finish(Ok(()))),
                 // Whether it was done is not known, so none may be done again.
                 Err(Failure::Unknown) => {
                     return jobs.into_iter().for_each(|job| job.finish(Err(Error::Unsure)));
                 }
-                Err(Failure::Undone(_)) => {}
+                Err(Failure::Undone(_)) => jobs = self.apart(jobs).await,
             }
         }
         for mut job in jobs {
@@ -94,20 +99,32 @@ impl Writer {
         }
     }
 
+    /// Runs each in a transaction of its own that waits for no lock for long; what has to wait is left.
+    async fn apart(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let mut wait = vec![];
+        for mut job in jobs {
+            match self.once(&mut job, true).await {
+                Err(Error::Crossed) => wait.push(job),
+                outcome => job.finish(outcome),
+            }
+        }
+        wait
+    }
+
     /// Runs it in a transaction of its own, and again where that gave way to another's: two that wait for each other
     /// are not told so before one is undone.
     async fn alone(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
         for _ in 0..AGAIN {
-            match self.once(job).await {
+            match self.once(job, false).await {
                 Err(Error::Crossed) if !job.is_late() => {}
                 outcome => return outcome,
             }
         }
-        self.once(job).await
+        self.once(job, false).await
     }
 
-    async fn once(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
-        let refused = match self.attempt(std::slice::from_mut(job)).await {
+    async fn once(&mut self, job: &mut Box<dyn Job>, brief: bool) -> Result<()> {
+        let refused = match self.attempt(std::slice::from_mut(job), brief).await {
             Ok(()) => return Ok(()),
             Err(Failure::Unknown) => return Err(Error::Unsure),
             Err(Failure::Undone(refused)) => refused,
@@ -118,16 +135,21 @@ impl Writer {
             return Err(refused);
         }
         job.look();
-        match self.attempt(std::slice::from_mut(job)).await {
+        match self.attempt(std::slice::from_mut(job), brief).await {
             Ok(()) => Ok(()),
             Err(Failure::Unknown) => Err(Error::Unsure),
             Err(Failure::Undone(refused)) => Err(refused),
         }
     }
 
-    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+    /// One transaction; a `brief` one gives up where it would wait for a lock.
+    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>], brief: bool) -> Result<(), Failure> {
         self.file.is_there()?;
         let txn = self.db.begin_with_options(immediate()).await.map_err(Error::from)?;
+        if brief && txn.get_database_backend() == DbBackend::Postgres {
+            let limit = format!("SET LOCAL lock_timeout = {}", fastrand::u32(LOCKED));
+            txn.execute_unprepared(&limit).await.map_err(Error::from)?;
+        }
         let txn = if jobs.len() > 1 { Txn::of_many(txn) } else { Txn::of_one(txn) };
         let txn = Arc::new(txn);
         let mut side = Side::default();

@@ -1,11 +1,16 @@
 //! Of those who want the same thing at once, one gets it and the others learn so, across replicas too.
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::SeqCst},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use caseward_core::Id;
-use caseward_store::{Store, Tx, etag};
+use caseward_store::{Settings, Store, Tx, etag};
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::sync::{Barrier, Notify};
 use tonic::Code;
 use uuid::Uuid;
@@ -143,6 +148,57 @@ async fn two_changes_that_wait_for_each_other_are_both_made() {
         there.unwrap();
         assert_eq!(titles(&store, &call("ana")).await, ["one++", "two++"]);
         assert_eq!(runs.load(SeqCst), 3, "one gave way and was run again");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_lock_holds_up_nobody_in_their_group() {
+    each(async |database, _| {
+        if database.is_sqlite() {
+            return;
+        }
+        let settings = Settings { writers: 1, ..Settings::new(&database.url) };
+        let store = Store::open::<note::Migrator>(&settings).await.unwrap();
+        let row = write(&store, &call("ana"), &once("one")).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "somebody else's hold on a row")]
+        let lock = aside(&database).await.begin().await.unwrap();
+        lock.execute_unprepared("UPDATE note SET title = title").await.unwrap();
+        // The one writer has something to do until both stand in its queue.
+        let (open, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (opened, held) = (open.clone(), gate.clone());
+        let (ana, id, two) = (call("ana"), row.id(), once("two"));
+        let first = store.task(&ana, move |_| {
+            let (opened, held) = (opened.clone(), held.clone());
+            async move {
+                opened.notify_one();
+                held.notified().await;
+                Ok(())
+            }
+        });
+        let waits = async {
+            open.notified().await;
+            send(&store, fresh("append"), move |tx| note::append(tx, id)).await
+        };
+        let mut waits = pin!(waits);
+        let behind = async {
+            tokio::join!(first, async {
+                while store.vitals().await.unwrap().queue < 1 {}
+                tokio::join!(write(&store, &ana, &two), async {
+                    while store.vitals().await.unwrap().queue < 2 {}
+                    gate.notify_one();
+                })
+            })
+        };
+        let behind = tokio::time::timeout(Duration::from_secs(1), behind);
+        tokio::select! {
+            biased;
+            early = &mut waits => panic!("the lock is held: {:?}", early.map(drop)),
+            behind = behind => behind.expect("nothing stands in its way").1.0.map(drop).unwrap(),
+        }
+        lock.commit().await.unwrap();
+        waits.await.unwrap();
+        assert_eq!(titles(&store, &call("ana")).await, ["one+", "two"]);
     })
     .await;
 }
