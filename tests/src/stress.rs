@@ -51,8 +51,8 @@ pub const ENTRIES: &[Entry] = &[
     ),
     Entry::new(
         "P20.f",
-        "five times as many calls as one core serves, three in five by callers who leave after 10 ms and call again at once",
-        "80 % of the peak served, those who wait as often as their share, health never shed, memory flat",
+        "twice as many calls as one core serves, beside one caller who leaves after 10 ms and calls again, so as to bring three times as many",
+        "80 % of the peak served to the others, health never shed, memory flat",
         |run| Box::pin(async move { over::impatience(&run).await }),
     ),
     Entry::new(

@@ -22,7 +22,7 @@ use crate::{Run, Trial};
 const CALLS: usize = 50;
 const OWN: usize = 3;
 /// How many pairs are compared at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
 /// In a request: a patient whom ana does not see.
 const UNSEEN: &str = "unseen";
 /// Whose cases the caller does not see.

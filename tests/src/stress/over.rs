@@ -57,8 +57,11 @@ pub async fn load(run: &Run) -> Trial {
         let fare = target.watched(&mut trial, &what, load).await;
         shed += fare.shed;
         target.judge(&mut trial, &what, &fare, *least);
+        // Callers who bring no more than this are late themselves: how long they waited says nothing of the suite.
+        let brought = fare.came as f64 >= 0.9 * f64::from(*times) * target.peak.served as f64;
         let (usual, slowest) = (target.peak.p99(), fare.p99());
-        trial.check(!target.judged || slowest <= 2 * usual + Duration::from_millis(50), || {
+        let soon = slowest <= 2 * usual + Duration::from_millis(50);
+        trial.check(!target.judged || !brought || soon, || {
             format!("{what}: served within {slowest:.0?} at p99, {usual:.0?} at the peak")
         });
         run.step();
