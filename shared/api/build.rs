@@ -25,8 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), &set)?;
     compiler.include_source_info(false);
     fs::write(out.join("shapes.bin"), compiler.encode_file_descriptor_set())?;
-    fs::write(out.join("methods.rs"), methods(&set)?)?;
-    fs::write(out.join("kinds.rs"), kinds(&set)?)?;
+    let pool = DescriptorPool::decode(&*set)?;
+    fs::write(out.join("methods.rs"), methods(&pool)?)?;
+    fs::write(out.join("kinds.rs"), kinds(&pool))?;
     let set = FileDescriptorSet::decode(&*set)?;
     fs::write(out.join("shown.rs"), shown(&set))?;
     fs::write(out.join("requests.rs"), requests(&set))?;
@@ -40,8 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Says of each method, in Rust, what its options say, so that no process has to read the contracts to know.
-fn methods(set: &[u8]) -> Result<String, Box<dyn Error>> {
-    let pool = DescriptorPool::decode(set)?;
+fn methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     let option = |name: &str| {
         let full = format!("caseward.access.v1.{name}");
         pool.get_extension_by_name(&full).ok_or(format!("the contracts lack the option {full}"))
@@ -70,32 +70,36 @@ fn methods(set: &[u8]) -> Result<String, Box<dyn Error>> {
 }
 
 /// Says of each kind of message that a request is or holds what it takes, and where it holds others.
-fn kinds(set: &[u8]) -> Result<String, Box<dyn Error>> {
-    let pool = DescriptorPool::decode(set)?;
-    let methods: Vec<_> =
-        pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
+fn kinds(pool: &DescriptorPool) -> String {
+    let held = |message: &MessageDescriptor| -> Vec<(u32, MessageDescriptor)> {
+        let fields = message.fields();
+        fields
+            .filter_map(|field| Some((field.number(), field.kind().as_message()?.clone())))
+            .collect()
+    };
+    let mut next = vec![];
+    for service in pool.services() {
+        next.extend(service.methods().map(|method| method.input()));
+    }
     let mut found = BTreeMap::new();
-    let mut next: Vec<_> = methods.iter().map(|method| method.input()).collect();
     while let Some(message) = next.pop() {
-        if found.insert(message.full_name().to_owned(), message.clone()).is_none() {
-            next.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
+        let inner = held(&message);
+        let name = message.full_name().to_owned();
+        if found.insert(name, message).is_none() {
+            next.extend(inner.into_iter().map(|(_, message)| message));
         }
     }
-    let places: BTreeMap<_, _> =
-        found.keys().enumerate().map(|(place, name)| (name, place)).collect();
+    let place = |kind: &MessageDescriptor| found.keys().position(|name| name == kind.full_name());
     let mut code = String::new();
     for (name, message) in &found {
-        let mut inner = vec![];
-        for field in message.fields() {
-            if let Some(kind) = field.kind().as_message() {
-                inner.push((field.number(), places[&kind.full_name().to_owned()]));
-            }
-        }
+        let inner = held(message).into_iter();
+        let mut inner: Vec<_> =
+            inner.filter_map(|(number, kind)| Some((number, place(&kind)?))).collect();
         inner.sort();
         let size = size(message);
         code += &format!("Kind {{ name: {name:?}, size: {size}, inner: &{inner:?} }},\n");
     }
-    Ok(format!("&[\n{code}]"))
+    format!("&[\n{code}]")
 }
 
 /// What the type of a message takes, as code. Those that are not ours are small.
@@ -110,18 +114,20 @@ fn size(message: &MessageDescriptor) -> String {
         outer = message.parent_message();
     }
     path.reverse();
-    let module = message.package_name().replace(".type.", ".r#type.").replace('.', "::");
-    format!("size_of::<crate::contracts::{module}::{}>()", path.join("::"))
+    let module = module(message.package_name());
+    format!("size_of::<crate::{module}::{}>()", path.join("::"))
+}
+
+/// Where the types of a package are.
+fn module(package: &str) -> String {
+    format!("contracts::{}", package.replace(".type.", ".r#type.").replace('.', "::"))
 }
 
 /// Has each message print its name and nothing that it holds, and each value of an enumeration what it is called.
 fn shown(set: &FileDescriptorSet) -> String {
     let mut code = String::new();
     for file in set.file.iter().filter(|file| file.package().starts_with("caseward.")) {
-        let module = format!(
-            "contracts::{}",
-            file.package().replace(".type.", ".r#type.").replace('.', "::")
-        );
+        let module = module(file.package());
         for each in &file.enum_type {
             code += &format!("shown!(value {module}::{});\n", each.name());
         }
@@ -145,10 +151,10 @@ fn shown(set: &FileDescriptorSet) -> String {
 fn requests(set: &FileDescriptorSet) -> String {
     let mut code = String::new();
     for file in set.file.iter().filter(|file| file.package().starts_with("caseward.")) {
-        let module = file.package().trim_start_matches("caseward.").replace('.', "::");
+        let module = module(file.package());
         for message in file.message_type.iter().filter(|m| m.name().ends_with("Request")) {
             let has = |name| message.field.iter().any(|field| field.name() == name);
-            let path = format!("contracts::caseward::{module}::{}", message.name());
+            let path = format!("{module}::{}", message.name());
             if has("request_id") {
                 code += &format!(
                     "impl Mutation for {path} {{ fn request_id(&self) -> &str {{ &self.request_id }} }}\n"

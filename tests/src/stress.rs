@@ -40,7 +40,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry::new(
         "P20.a",
         "1, 2, 5 and 10 times as many calls as one core serves at its peak, none of which waits for another",
-        "90 % of the peak served at twice, 80 at five times, the rest turned away with a time to come back, health never, memory flat",
+        "90 % of the peak served at twice, 80 at five and ten times, the rest turned away with a time to come back, health never, memory flat",
         |run| Box::pin(async move { over::load(&run).await }),
     ),
     Entry::new(

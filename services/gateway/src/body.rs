@@ -40,8 +40,8 @@ pub(crate) fn read(
     })
 }
 
-/// About what `body` takes while it is read: a value in a list is two bytes of it, an empty object three, and each is a
-/// tree of its own.
+/// About what `body` takes while it is read: a value in a list is two bytes of it, an empty object three, and each is kept
+/// as JSON or as a dynamic message, twice while its list grows.
 pub(crate) fn weight(body: &[u8]) -> usize {
     const OBJECT: usize = 640;
     const VALUE: usize = 144;

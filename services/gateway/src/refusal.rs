@@ -63,12 +63,15 @@ impl Refusal {
     }
 
     pub(crate) fn too_large(limit: usize) -> Self {
-        let status = Status::resource_exhausted(format!("the body must be at most {limit} bytes"));
-        Refusal { status, http: StatusCode::PAYLOAD_TOO_LARGE, allow: None }
+        Self::too_much(format!("the body must be at most {limit} bytes"))
     }
 
     pub(crate) fn too_many_parts() -> Self {
-        let status = Status::resource_exhausted("the body has too many parts; send it in several");
+        Self::too_much("the body has too many parts; send it in several")
+    }
+
+    fn too_much(why: impl Into<String>) -> Self {
+        let status = Status::resource_exhausted(why);
         Refusal { status, http: StatusCode::PAYLOAD_TOO_LARGE, allow: None }
     }
 

@@ -1,6 +1,7 @@
 //! How messages are read: a request that would take many times its bytes is refused before it does.
 use prost::{
     Message, Name,
+    bytes::Buf,
     encoding::{WireType, decode_key, decode_varint},
 };
 use tonic::{
@@ -68,7 +69,7 @@ impl<U: Message + Name + Default> Decoder for Reader<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        use prost::bytes::Buf;
+        // All of the message is in one piece.
         if buf.remaining() > SMALL && too_heavy(&U::full_name(), buf.chunk()) {
             return Err(Status::resource_exhausted(
                 "the message has too many parts: read, it would take more than 32 MiB",
@@ -82,8 +83,8 @@ impl<U: Message + Name + Default> Decoder for Reader<U> {
     }
 }
 
-/// Whether `message`, of the kind of this name, would take more than [`MOST`]. Answers are of no kind here: who asks
-/// a peer takes what it says.
+/// Whether `message`, of the kind of this name, would take more than [`MOST`]. An answer that no request holds, such as a
+/// page, is of no kind here: who asks a peer takes what it says.
 fn too_heavy(name: &str, message: &[u8]) -> bool {
     let kind = KINDS.binary_search_by_key(&name, |kind| kind.name).ok();
     kind.is_some_and(|kind| weigh(&KINDS[kind], message, MOST, DEPTH).is_none())
@@ -153,6 +154,12 @@ mod tests {
         let kind = |name: &str| KINDS.iter().find(|kind| kind.name == name).unwrap();
         assert_eq!(kind("caseward.patient.v1.Patient").size, size_of::<Patient>());
         assert!(KINDS.iter().all(|kind| kind.inner.is_sorted()));
+        let largest = KINDS.iter().map(|kind| kind.size).max().unwrap();
+        assert!(
+            SMALL / 2 * largest <= MOST,
+            "what is not weighed could take {}",
+            SMALL / 2 * largest
+        );
     }
 
     #[test]

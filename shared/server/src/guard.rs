@@ -546,6 +546,23 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_its_caller_left_counts_as_theirs_for_a_while() {
+        let (all, ana) = (Admission::new(4), admission::tests::caller("ana"));
+        let task = tokio::spawn(std::future::pending::<()>());
+        let share = Some(all.share(&ana).unwrap());
+        drop(Abandon { read: task.abort_handle(), share });
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert!(all.share(&ana).is_err(), "one of four is all that she may take");
+        tokio::time::sleep(LEFT + Duration::from_millis(1)).await;
+        let share = Some(all.share(&ana).unwrap());
+        let task = tokio::spawn(async {});
+        let read = task.abort_handle();
+        task.await.unwrap();
+        drop(Abandon { read, share });
+        assert!(all.share(&ana).is_ok(), "she waited for that one");
+    }
+
     struct Silent;
 
     impl http_body::Body for Silent {

@@ -124,6 +124,10 @@ impl Writer {
     }
 
     async fn once(&mut self, job: &mut Box<dyn Job>, brief: bool) -> Result<()> {
+        // Those before it may have waited for locks, each in turn.
+        if job.is_late() {
+            return Err(Error::Deadline);
+        }
         let refused = match self.attempt(std::slice::from_mut(job), brief).await {
             Ok(()) => return Ok(()),
             Err(Failure::Unknown) => return Err(Error::Unsure),

@@ -69,12 +69,10 @@ impl Voice {
 
     /// The same with a body that need not be a message.
     pub async fn bytes(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
-        let mut request = http::Request::post(path)
+        let mut request = self
+            .request(http::Method::POST, path)
             .header("content-type", "application/grpc")
             .header("te", "trailers");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -84,27 +82,31 @@ impl Voice {
 
     /// Posts `body` as JSON, whatever it is.
     pub async fn text(&self, url: &str, body: String) -> Answer {
-        let mut request = http::Request::post(url).header("content-type", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let body = Body::new(Full::new(Bytes::from(body)));
-        send(&self.door, request.body(body).expect("a request")).await
+        self.json(http::Method::POST, url, body).await
     }
 
     /// The same as JSON, over the REST paths of the gateway.
     pub async fn rest(&self, verb: http::Method, url: &str, body: &Value) -> Answer {
-        let mut request = http::Request::builder().method(&verb).uri(url);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        if verb == http::Method::GET {
+            let request = self.request(verb, url).body(Body::empty()).expect("a request");
+            return send(&self.door, request).await;
         }
-        let body = if verb == http::Method::GET {
-            Body::empty()
-        } else {
-            request = request.header("content-type", "application/json");
-            Body::new(Full::new(Bytes::from(body.to_string())))
-        };
+        self.json(verb, url, body.to_string()).await
+    }
+
+    async fn json(&self, verb: http::Method, url: &str, body: String) -> Answer {
+        let request = self.request(verb, url).header("content-type", "application/json");
+        let body = Body::new(Full::new(Bytes::from(body)));
         send(&self.door, request.body(body).expect("a request")).await
+    }
+
+    /// A request that shows the token, where there is one.
+    fn request(&self, verb: http::Method, url: &str) -> http::request::Builder {
+        let request = http::Request::builder().method(verb).uri(url);
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
     }
 }
 

@@ -20,6 +20,8 @@ use tokio::{
 use tonic::{Code, Status, codegen::Bytes};
 use tonic_types::StatusExt;
 
+use super::others;
+
 /// Connections that the calls of a crowd come over: a listener takes 100 at a time on each.
 const LINES: usize = 16;
 
@@ -165,9 +167,7 @@ impl Crowd {
             }
             Ok(Answer::Broken) => fare.broken += 1,
             Ok(Answer::Wrong(why)) => fare.wrong.push(why),
-            Err(_) if self.patience.is_some() => {
-                fare.left += 1;
-            }
+            Err(_) if self.patience.is_some() => fare.left += 1,
             Err(_) => fare.wrong.push(format!("no answer within {PATIENCE:?}")),
         }
         Went::On
@@ -234,7 +234,6 @@ impl Fare {
 
     /// What one served call in a hundred took longer than.
     pub fn p99(&self) -> Duration {
-        let last = self.took.len().saturating_sub(1);
-        self.took.get(last * 99 / 100).copied().unwrap_or_default()
+        others::p99(&self.took).unwrap_or_default()
     }
 }

@@ -99,9 +99,13 @@ impl Others {
 impl Fare {
     /// What one call in a hundred took longer than.
     pub fn p99(&self) -> Duration {
-        let last = self.took.len().saturating_sub(1);
-        self.took.get(last * 99 / 100).copied().unwrap_or(PATIENCE)
+        p99(&self.took).unwrap_or(PATIENCE)
     }
+}
+
+/// What one of a hundred took longer than, of times in order.
+pub fn p99(took: &[Duration]) -> Option<Duration> {
+    took.get(took.len().saturating_sub(1) * 99 / 100).copied()
 }
 
 /// Makes a patient; answers the name.

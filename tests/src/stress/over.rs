@@ -23,7 +23,7 @@ const IN_FLIGHT: [u64; 2] = [1024, 16];
 const PEOPLE: usize = 16;
 
 /// How many times as many calls come as are served at the peak, and what part of the peak is served then.
-const LOADS: [(u32, f64); 4] = [(1, 0.0), (2, 0.9), (5, 0.8), (10, 0.0)];
+const LOADS: [(u32, f64); 4] = [(1, 0.0), (2, 0.9), (5, 0.8), (10, 0.8)];
 
 /// How long an impatient caller waits.
 const IMPATIENT: Duration = Duration::from_millis(10);

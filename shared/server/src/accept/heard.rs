@@ -56,12 +56,12 @@ impl Body for Heard {
 impl Drop for Heard {
     fn drop(&mut self) {
         let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
-        let mut rest = Box::pin(timeout(PATIENCE, listen(body)));
+        let mut rest = Box::pin(listen(body));
         // Most often all of it is there.
         if rest.as_mut().now_or_never().is_none()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(rest);
+            runtime.spawn(timeout(PATIENCE, rest));
         }
     }
 }

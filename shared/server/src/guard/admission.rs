@@ -84,13 +84,13 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use caseward_core::{Purpose, Reach};
     use uuid::Uuid;
 
     use super::*;
 
-    fn caller(subject: &str) -> Caller {
+    pub(crate) fn caller(subject: &str) -> Caller {
         Caller {
             organization: Uuid::nil(),
             subject: subject.to_owned(),

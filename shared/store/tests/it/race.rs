@@ -21,6 +21,29 @@ use crate::{
     number, open,
 };
 
+/// Keeps a writer at work, so that what comes meanwhile stands in its queue together.
+#[derive(Clone, Default)]
+struct Busy {
+    begun: Arc<Notify>,
+    over: Arc<Notify>,
+}
+
+impl Busy {
+    /// Tells when it has `begun`, and lasts until it is told that it is `over`.
+    async fn keep(&self, store: &Store) {
+        let busy = self.clone();
+        let work = move |_| {
+            let busy = busy.clone();
+            async move {
+                busy.begun.notify_one();
+                busy.over.notified().await;
+                Ok(())
+            }
+        };
+        store.task(&call("ana"), work).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_sent_by_many_at_once_to_two_replicas_has_one_effect_and_one_answer() {
     each(async |database, store| {
@@ -165,19 +188,11 @@ async fn whoever_waits_for_a_lock_holds_up_nobody_in_their_group() {
         let lock = aside(&database).await.begin().await.unwrap();
         lock.execute_unprepared("UPDATE note SET title = title").await.unwrap();
         // The one writer has something to do until both stand in its queue.
-        let (open, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (opened, held) = (open.clone(), gate.clone());
+        let busy = Busy::default();
         let (ana, id, two) = (call("ana"), row.id(), once("two"));
-        let first = store.task(&ana, move |_| {
-            let (opened, held) = (opened.clone(), held.clone());
-            async move {
-                opened.notify_one();
-                held.notified().await;
-                Ok(())
-            }
-        });
+        let first = busy.keep(&store);
         let waits = async {
-            open.notified().await;
+            busy.begun.notified().await;
             send(&store, fresh("append"), move |tx| note::append(tx, id)).await
         };
         let mut waits = pin!(waits);
@@ -186,7 +201,7 @@ async fn whoever_waits_for_a_lock_holds_up_nobody_in_their_group() {
                 while store.vitals().await.unwrap().queue < 1 {}
                 tokio::join!(write(&store, &ana, &two), async {
                     while store.vitals().await.unwrap().queue < 2 {}
-                    gate.notify_one();
+                    busy.over.notify_one();
                 })
             })
         };
@@ -245,30 +260,20 @@ async fn work_that_is_run_again_leaves_the_effects_of_one_run() {
         let queued = async |wanted| {
             while database.is_sqlite() && store.vitals().await.unwrap().queue < wanted {}
         };
-        let (open, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (opened, held) = (open.clone(), gate.clone());
-        let ana = call("ana");
-        let first = store.task(&ana, move |_| {
-            let (open, held) = (open.clone(), held.clone());
-            async move {
-                open.notify_one();
-                held.notified().await;
-                Ok(())
-            }
-        });
+        let busy = Busy::default();
+        let first = busy.keep(&store);
         let both = async {
-            opened.notified().await;
+            busy.begun.notified().await;
             let behind = async {
                 queued(1).await;
                 broken.await
             };
             tokio::join!(whole, behind, async {
                 queued(2).await;
-                gate.notify_one();
+                busy.over.notify_one();
             })
         };
-        let (first, (whole, broken, ())) = tokio::join!(first, both);
-        first.unwrap();
+        let ((), (whole, broken, ())) = tokio::join!(first, both);
         assert!(whole.is_ok() && broken.is_err());
         let db = aside(&database).await;
         assert_eq!(number(&db, "SELECT count(*) FROM note").await, 1);
