@@ -1,14 +1,14 @@
 //! What happens to every call before its handler runs, and after: the one door of every service.
 mod admission;
+mod body;
 
 use std::{
     panic::AssertUnwindSafe,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -20,19 +20,20 @@ use axum::{
 };
 use caseward_core::{Caller, Clock, Ctx, Error, Record};
 use caseward_store::{Store, audit::Entry};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName};
-use http_body::{Frame, SizeHint};
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinHandle},
-    time::Sleep,
 };
 use tonic::{Code, Status, service::Routes};
 use tracing::{Instrument, warn};
 
 pub(crate) use self::admission::Admission;
-use self::admission::{Place, Share};
+use self::{
+    admission::{Place, Share},
+    body::{Held, Open, Timed, ends_by},
+};
 use crate::{
     accept::{Public, TurnedAway},
     deadline,
@@ -173,11 +174,8 @@ impl Guard {
         let mut owed = Owed { guard: self, ctx, method, end: Some(Entry::whole), outcome: None };
         match owed.settle(handler).await {
             Ok(response) if method.streams && code_of(&response) == Code::Ok => {
-                let until = tokio::time::sleep_until(owed.ctx.deadline.into());
-                response.map(|body| {
-                    let body = Timed { body, until: Some(Box::pin(until)) };
-                    Body::new(Held { body, owed })
-                })
+                let until = owed.ctx.deadline;
+                response.map(|body| Body::new(Held::new(Timed::new(body, until), owed)))
             }
             Ok(response) => {
                 owed.outcome = Some(code_of(&response));
@@ -347,7 +345,7 @@ async fn admit(
         let response = guard.run(method, ctx, req, next).await;
         drop((permits.call, shares.call));
         match permits.stream.zip(shares.stream) {
-            Some(open) => response.map(|body| Body::new(Open { body, open })),
+            Some(open) => response.map(|body| Body::new(Open::new(body, open))),
             None => response,
         }
     };
@@ -371,12 +369,6 @@ fn bound(req: Request, method: &Method, deadline: Instant) -> Request {
         _ => return req,
     };
     req.map(|body| ends_by(body, until))
-}
-
-/// `body`, cut off at `deadline`: by then nobody waits for what half a message was to do.
-fn ends_by(body: Body, deadline: Instant) -> Body {
-    let over = tokio::time::sleep_until(deadline.into());
-    Body::from_stream(body.into_data_stream().take_until(over))
 }
 
 /// The answer of a handler, and where it was never reached what is wrong with the request: to tonic a message that does
@@ -431,119 +423,8 @@ impl Drop for Abandon {
     }
 }
 
-pin_project_lite::pin_project! {
-    /// The body of a stream. Its end, or that nobody reads on, ends its audit record.
-    struct Held<B> {
-        #[pin]
-        body: B,
-        owed: Owed,
-    }
-}
-
-impl<B: http_body::Body> http_body::Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let held = self.project();
-        let frame = held.body.poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            let status = Status::from_header_map(trailers);
-            held.owed.outcome = Some(status.map_or(Code::Unknown, |status| status.code()));
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A body that ends in time, and with a status where its handler panics.
-    struct Timed<B> {
-        #[pin]
-        body: B,
-        // Nothing once the time is over.
-        until: Option<Pin<Box<Sleep>>>,
-    }
-}
-
-impl<B: http_body::Body> http_body::Body for Timed<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.project();
-        let Some(until) = this.until else { return Poll::Ready(None) };
-        if until.as_mut().poll(cx).is_ready() {
-            *this.until = None;
-            let over = "the stream lasted its time; resume from your last token";
-            return Poll::Ready(last(&Status::deadline_exceeded(over)).map(Ok));
-        }
-        // Left to hyper, a panic takes with it what was told before and says nothing.
-        let polled = AssertUnwindSafe(|| this.body.poll_frame(cx));
-        std::panic::catch_unwind(polled).unwrap_or_else(|_panic| {
-            *this.until = None;
-            Poll::Ready(last(&Status::from(Error::internal("a handler panicked"))).map(Ok))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.until.is_none() || self.body.is_end_stream()
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// The body of a stream, which counts as open as long as there is this.
-    struct Open {
-        #[pin]
-        body: Body,
-        open: (Place, Share),
-    }
-}
-
-impl http_body::Body for Open {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = <Body as http_body::Body>::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The last frame of a stream that ends with `status`.
-fn last<D>(status: &Status) -> Option<Frame<D>> {
-    let mut trailers = HeaderMap::new();
-    status.add_header(&mut trailers).ok().map(|()| Frame::trailers(trailers))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::Duration};
-
-    use bytes::Bytes;
-    use http_body_util::BodyExt;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -561,37 +442,5 @@ mod tests {
         task.await.unwrap();
         drop(Abandon { read, share });
         assert!(all.share(&ana).is_ok(), "she waited for that one");
-    }
-
-    struct Silent;
-
-    impl http_body::Body for Silent {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test]
-    async fn a_request_that_never_ends_is_cut_off_at_its_deadline() {
-        let dribble = ends_by(Body::new(Silent), Instant::now() + Duration::from_millis(1));
-        assert!(dribble.collect().await.unwrap().to_bytes().is_empty());
-        let whole = ends_by(Body::from("whole"), Instant::now() + Duration::from_secs(5));
-        assert_eq!(whole.collect().await.unwrap().to_bytes(), "whole");
-    }
-
-    #[tokio::test]
-    async fn a_stream_ends_with_a_status_when_its_time_is_over() {
-        let until = tokio::time::sleep(Duration::from_millis(1));
-        let timed = Timed { body: Silent, until: Some(Box::pin(until)) };
-        let read = timed.collect().await.unwrap();
-        let status = Status::from_header_map(read.trailers().unwrap()).unwrap();
-        assert_eq!(status.code(), Code::DeadlineExceeded);
-        assert!(read.to_bytes().is_empty());
     }
 }
