@@ -19,11 +19,17 @@ use crate::{Run, Tier, Trial};
 /// Calls in flight that a process takes: as it comes, and in a test, which does not last until so many are answered.
 const IN_FLIGHT: [u64; 2] = [1024, 16];
 
+/// So many that nobody is ever turned away.
+const WITHOUT_END: u64 = 1 << 20;
+
 /// Those who call: each takes a part of that at most.
 const PEOPLE: usize = 16;
 
 /// How many times as many calls come as are served at the peak, and what part of the peak is served then.
 const LOADS: [(u32, f64); 4] = [(1, 0.0), (2, 0.9), (5, 0.8), (10, 0.8)];
+
+/// What part of the peak is served to others than who leaves.
+const SERVED_BESIDE: f64 = 0.8;
 
 /// How long an impatient caller waits.
 const IMPATIENT: Duration = Duration::from_millis(10);
@@ -71,35 +77,40 @@ pub async fn load(run: &Run) -> Trial {
     trial
 }
 
-/// Somebody who leaves soon and calls again at once, many times over, beside others who wait.
+/// Somebody who leaves soon and calls again whatever they are told, many times over, beside others who wait.
 pub async fn impatience(run: &Run) -> Trial {
     let mut trial = Trial::default();
+    run.expect(2);
     let target = Target::start(run).await;
-    let (mut random, rate) = (run.random(), target.rate());
-    let impatient = Crowd::of("eve", 1, &target.suite, &target.name).leaving(IMPATIENT);
-    run.expect(1);
-    let (waiting, leaving) = if target.judged { (2.0, 3.0) } else { (0.5, 0.5) };
-    let leavers = (leaving * rate * IMPATIENT.as_secs_f64()).ceil();
-    let load = async {
-        tokio::join!(
-            target.crowd.open(waiting * rate, target.time, random.fork()),
-            impatient.closed(leavers as usize, target.time),
-        )
-    };
     let what = "beside one who leaves";
-    let (waited, left) = target.watched(&mut trial, what, load).await;
-    target.judge(&mut trial, what, &waited, 0.8);
+    let (waited, left) = target.beside_one_who_leaves(run, &mut trial, what).await;
+    target.judge(&mut trial, what, &waited, SERVED_BESIDE);
     target.judge(&mut trial, "who leaves", &left, 0.0);
+    trial.check(left.left > 0, || "nobody left".to_owned());
     target.is_over(&mut trial).await;
-    trial.control(format!("{} calls were left", left.left), left.left > 0);
+    run.step();
+    if target.judged {
+        drop(target);
+        let (target, mut unheeded) = (Target::taking(run, WITHOUT_END).await, Trial::default());
+        let (waited, _) = target.beside_one_who_leaves(run, &mut unheeded, "control").await;
+        let served = waited.served as f64 / target.peak.served as f64;
+        trial.control(
+            format!("where nobody is turned away {served:.2} of the peak were served"),
+            served < SERVED_BESIDE,
+        );
+    }
     run.step();
     trial
 }
 
 impl Target {
     async fn start(run: &Run) -> Target {
+        Target::taking(run, IN_FLIGHT[usize::from(run.tier != Tier::Nightly)]).await
+    }
+
+    /// One that takes so many calls at once.
+    async fn taking(run: &Run, in_flight: u64) -> Target {
         let judged = run.tier == Tier::Nightly;
-        let in_flight = IN_FLIGHT[usize::from(!judged)];
         let mut plan = Suite::plan().with("CASEWARD__LIMITS__IN_FLIGHT", in_flight.to_string());
         let callers = judged.then(|| OnCores::only("1").expect("cores are parted"));
         if judged {
@@ -110,7 +121,8 @@ impl Target {
         let name = patient(&sam, "Load").await.expect("a patient is made");
         let (crowd, time) =
             (Crowd::of("sam", PEOPLE, &suite, &name), Duration::from_millis(run.of(1_500, 60_000)));
-        let peak = crowd.closed(in_flight as usize, time).await;
+        let calls = in_flight.min(IN_FLIGHT[0]) / 2;
+        let peak = crowd.closed(calls as usize, time).await;
         let memory = suite.members()[0].program().memory().unwrap_or_default();
         Target { suite, name, crowd, time, judged, peak, memory, _callers: callers }
     }
@@ -118,6 +130,25 @@ impl Target {
     /// Calls served in a second at the peak.
     fn rate(&self) -> f64 {
         self.peak.served as f64 / self.time.as_secs_f64()
+    }
+
+    /// How it goes for those who wait, and for one who leaves.
+    async fn beside_one_who_leaves(
+        &self,
+        run: &Run,
+        trial: &mut Trial,
+        what: &str,
+    ) -> (Fare, Fare) {
+        let (mut random, rate) = (run.random(), self.rate());
+        let leaver = Crowd::of("eve", 1, &self.suite, &self.name).leaving(IMPATIENT);
+        let (waiting, leaving) = if self.judged { (2.0, 3.0) } else { (0.5, 0.5) };
+        let load = async {
+            tokio::join!(
+                self.crowd.open(waiting * rate, self.time, random.fork()),
+                leaver.open(leaving * rate, self.time, random.fork()),
+            )
+        };
+        self.watched(trial, what, load).await
     }
 
     /// What `load` comes to, while the suite is asked for its health over and over.
