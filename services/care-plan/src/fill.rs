@@ -87,6 +87,7 @@ fn rows(ctx: &Ctx, carried: &Carried) -> Result<(case::Model, task::Model, relat
         ends_at: None,
         topics: 0,
         revision: case.revision,
+        narrowed_at: None,
     };
     Ok((case, task, team))
 }

@@ -328,6 +328,7 @@ async fn relate(tx: &Tx, case: &case::Model, row: &Model) -> Result<()> {
         ends_at: row.ends_at,
         revision,
         topics: 0,
+        narrowed_at: None,
     };
     let event = told(&relation, patient, member);
     relation::put(tx, relation, tx.ctx.now()).await?;

@@ -66,5 +66,6 @@ fn registrar(row: &patient::Model, subject: &str) -> relation::Model {
         ends_at: Some(row.created_at + patient::REGISTRATION),
         topics: 0,
         revision: row.revision,
+        narrowed_at: None,
     }
 }

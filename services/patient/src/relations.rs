@@ -39,6 +39,7 @@ pub async fn share(tx: &Tx, grant: Grant<'_>, topics: i32) -> Result<()> {
         ends_at: period.end,
         revision,
         topics,
+        narrowed_at: None,
     };
     let event = told(&row, patient.to_string(), name);
     tx.emit(format!("{patient}/relations/{}", row.source), revision, &event);

@@ -157,6 +157,7 @@ pub async fn keep(tx: &Tx, said: RelationChanged, at: Time) -> Result<()> {
         revision: said.revision,
         // A topic of a later version is not known here, so nothing is shown because of it.
         topics: relation::set(said.topics.into_iter().filter_map(|n| Topic::try_from(n).ok())),
+        narrowed_at: None,
     };
     relation::put(tx, row, at).await
 }

@@ -8,6 +8,7 @@ mod m20261123_000001_store;
 mod m20261125_000002_audit;
 mod m20261125_000003_topics;
 mod m20261129_000004_unvouched;
+mod m20261201_000005_narrowed;
 
 pub use m20261129_000004_unvouched::Migration as Unvouched;
 
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m20261123_000001_store::Migration),
         Box::new(m20261125_000002_audit::Migration),
         Box::new(m20261125_000003_topics::Migration),
+        Box::new(m20261201_000005_narrowed::Migration),
     ]
 }
 

@@ -34,8 +34,17 @@ pub struct Model {
     pub revision: i64,
     /// Of a caregiver: the [`set`] of the parts that they may see. Nothing else looks at it.
     pub topics: i32,
+    /// Of a caregiver: when they last lost one of these parts. [`put`] sees to it.
+    pub narrowed_at: Option<Time>,
 }
 caseward_core::confidential!(Model);
+
+impl Model {
+    /// How much of the record it lets its subject see.
+    fn sight(&self) -> Sight {
+        if self.basis == Basis::Caregiver { Sight(self.topics) } else { Sight::WHOLE }
+    }
+}
 
 /// Why a subject is related to a patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
@@ -115,6 +124,14 @@ impl Sight {
     pub fn covers(self, topic: Topic) -> bool {
         self.0 & set([topic]) != 0
     }
+
+    fn and(self, other: Sight) -> Sight {
+        Sight(self.0 | other.0)
+    }
+
+    fn lacks(self, other: Sight) -> bool {
+        other.0 & !self.0 != 0
+    }
 }
 
 /// How much the caller sees of each of `patients`; those of whom they see nothing are left out.
@@ -130,27 +147,41 @@ pub async fn sights(
     let mut sights = HashMap::new();
     for row in held.all(&scope.db).await? {
         let sight: &mut Sight = sights.entry(row.patient).or_insert(Sight(0));
-        sight.0 |= if row.basis == Basis::Caregiver { row.topics } else { Sight::WHOLE.0 };
+        *sight = sight.and(row.sight());
     }
     Ok(sights)
 }
 
-/// Those of `patients` to whom the caller was related and is no more, where that is what they are seen by.
-pub(crate) async fn lost(scope: &Scope, patients: &[Uuid]) -> Result<Vec<Uuid>> {
+/// Those of `patients` of whom the caller may have been shown more at `then` than they would be now.
+pub(crate) async fn lost(scope: &Scope, patients: &[Uuid], then: Time) -> Result<Vec<Uuid>> {
     if scope.ctx.caller.reach == Reach::Organization || patients.is_empty() {
         return Ok(vec![]);
     }
     let known = known(&scope.ctx, scope.ctx.subject());
     let known = known.filter(Column::Patient.is_in(patients.iter().copied()));
-    let (ended, other): (Vec<_>, Vec<_>) = known
-        .all(&scope.db)
-        .await?
-        .into_iter()
-        .partition(|row| row.ends_at.is_some_and(|end| end <= scope.ctx.now()));
-    let holds = |patient| {
-        other.iter().any(|row| row.patient == patient && row.starts_at <= scope.ctx.now())
+    let (now, mut of) = (scope.ctx.now(), HashMap::<Uuid, Vec<Model>>::new());
+    for row in known.all(&scope.db).await? {
+        of.entry(row.patient).or_default().push(row);
+    }
+    of.retain(|_, rows| is_less(rows, then, now));
+    Ok(of.into_keys().collect())
+}
+
+/// Whether these relations of one subject to one patient let them see less `now` than they may have `then`.
+fn is_less(rows: &[Model], then: Time, now: Time) -> bool {
+    let ended = |row: &&Model| row.ends_at.is_some_and(|end| end <= now);
+    let (ended, rest): (Vec<_>, Vec<_>) = rows.iter().partition(ended);
+    let held: Vec<_> = rest.into_iter().filter(|row| row.starts_at <= now).collect();
+    if held.is_empty() {
+        return !ended.is_empty();
+    }
+    let sees = held.iter().fold(Sight(0), |sees, row| sees.and(row.sight()));
+    // An end is kept as so much older than it was.
+    let held_then = |row: &Model| {
+        row.starts_at <= then && row.ends_at.is_some_and(|end| then < end + Clock::SKEW)
     };
-    Ok(ended.into_iter().map(|row| row.patient).filter(|patient| !holds(*patient)).collect())
+    ended.iter().any(|row| held_then(row) && sees.lacks(row.sight()))
+        || !sees.is_whole() && held.iter().any(|row| row.narrowed_at.is_some_and(|at| then < at))
 }
 
 /// How much the caller sees of `patient`.
@@ -199,6 +230,12 @@ pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
     if row.subject == tx.ctx.subject() && row.ends_at.is_some_and(|end| end <= at) {
         tx.side(|side| side.left.push(row.patient));
     }
+    if row.basis == Basis::Caregiver {
+        let before = find(tx, row.source).await?;
+        let less = before.as_ref().is_some_and(|before| row.sight().lacks(before.sight()));
+        row.narrowed_at =
+            if less { Some(tx.ctx.now()) } else { before.and_then(|it| it.narrowed_at) };
+    }
     row.starts_at = settled(row.starts_at, at);
     row.ends_at = row.ends_at.map(|end| settled(end, at));
     let conflict = OnConflict::column(Column::Source)
@@ -210,6 +247,7 @@ pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
             Column::EndsAt,
             Column::Revision,
             Column::Topics,
+            Column::NarrowedAt,
         ])
         .action_and_where(
             Expr::col((Entity, Column::Revision))
@@ -227,12 +265,15 @@ fn settled(moment: Time, at: Time) -> Time {
 
 /// The revision of the relation named by `key`, 0 where there is none.
 pub async fn revision(scope: &Scope, key: Uuid) -> Result<i64> {
+    Ok(find(scope, key).await?.map_or(0, |row| row.revision))
+}
+
+/// The relation named by `key`.
+async fn find(scope: &Scope, key: Uuid) -> Result<Option<Model>> {
     let row = Entity::find()
         .filter(Column::Organization.eq(scope.ctx.organization()))
-        .filter(Column::Source.eq(key))
-        .one(&scope.db)
-        .await?;
-    Ok(row.map_or(0, |row| row.revision))
+        .filter(Column::Source.eq(key));
+    Ok(row.one(&scope.db).await?)
 }
 
 /// Every relation of `subject` to `patient` that holds now.

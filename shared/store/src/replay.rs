@@ -55,7 +55,7 @@ impl Key {
     }
 
     /// The reply that was given to this request before. To give it again is to show what it holds again, which nobody is
-    /// shown who has been let go since.
+    /// shown who has been let go since, or who sees less than then.
     pub(crate) async fn earlier(&self, scope: &Scope) -> Result<Option<Vec<u8>>> {
         let Some(row) = self.row(&scope.ctx, &scope.db).await? else { return Ok(None) };
         if row.digest != self.digest {
@@ -64,7 +64,8 @@ impl Key {
         let words = || row.patients.split(' ');
         let patients = ids(words());
         let left = ids(words().filter_map(|word| word.strip_prefix('-')));
-        if relation::lost(scope, &patients).await?.iter().any(|patient| !left.contains(patient)) {
+        let lost = relation::lost(scope, &patients, row.created_at).await?;
+        if lost.iter().any(|patient| !left.contains(patient)) {
             return Err(Error::NotFound("what the request is about".to_owned()));
         }
         patients.into_iter().for_each(|patient| scope.ctx.record.saw(patient));

@@ -8,7 +8,10 @@ use std::{
 };
 
 use caseward_core::{Clock, Ctx, Error, Reach, Time};
-use caseward_store::{Basis, Tx, audit, etag, relation};
+use caseward_store::{
+    Basis, Tx, audit, etag,
+    relation::{self, Topic},
+};
 use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 use tonic::Code;
 use uuid::Uuid;
@@ -19,7 +22,7 @@ use crate::{
     aside, call, call_in, each,
     note::{self, Answer, Write, fresh, once, send, write, write_about},
     number, open,
-    scope::relate_ana,
+    scope::{relate, relate_ana},
 };
 
 #[tokio::test]
@@ -156,6 +159,7 @@ async fn an_answer_is_given_again_to_whoever_let_themselves_go_by_the_request() 
                     ends_at: Some(tx.ctx.now()),
                     revision: 2,
                     topics: 0,
+                    narrowed_at: None,
                 };
                 relation::put(&tx, ended, tx.ctx.now()).await?;
                 note::create(tx, patient, "leave".to_owned()).await
@@ -166,6 +170,61 @@ async fn an_answer_is_given_again_to_whoever_let_themselves_go_by_the_request() 
         assert_eq!(send().await.unwrap(), first);
         let gone = write_about(&store, &related(&boss.clock), patient, &before).await;
         assert_eq!(gone.unwrap_err().code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_not_given_again_to_somebody_who_sees_less_than_then() {
+    each(async |_, store| {
+        let boss = call("boss");
+        let (patient, began) = (Uuid::now_v7(), boss.now());
+        let (scope, team) = (Uuid::now_v7(), Uuid::now_v7());
+        let see = async |revision: i64, topics: &[Topic]| {
+            let row = relation::Model {
+                source: scope,
+                organization: ORGANIZATION,
+                subject: "ana".to_owned(),
+                patient,
+                basis: Basis::Caregiver,
+                starts_at: began,
+                ends_at: None,
+                revision,
+                topics: relation::set(topics.iter().copied()),
+                narrowed_at: None,
+            };
+            relate(&store, &boss, row, boss.clock.advance(time::Duration::minutes(1))).await;
+        };
+        let ana = || related(&boss.clock);
+        let send = async |request: &Write| write_about(&store, &ana(), patient, request).await;
+        let is_gone = async |request: &Write| {
+            let sent = send(request).await;
+            sent.is_err_and(|error| error.code() == Code::NotFound)
+        };
+
+        see(1, &[Topic::Plan, Topic::Notes]).await;
+        let first = fresh("first");
+        let answer = send(&first).await.unwrap();
+        see(2, &[Topic::Plan, Topic::Notes, Topic::Schedule]).await;
+        assert_eq!(send(&first).await.unwrap(), answer, "she sees more than then");
+        see(3, &[Topic::Plan, Topic::Schedule]).await;
+        assert!(is_gone(&first).await, "of notes she sees nothing any more");
+        let second = fresh("second");
+        let answer = send(&second).await.unwrap();
+        assert_eq!(send(&second).await.unwrap(), answer);
+        see(4, &[Topic::Plan, Topic::Schedule, Topic::Notes]).await;
+        assert!(is_gone(&first).await, "what was between is not known");
+
+        // On the team she sees all, until she leaves it.
+        let now = boss.now();
+        relate_ana(&store, &boss, (team, 1), patient, (now, None), now).await;
+        assert!(!is_gone(&first).await);
+        let third = fresh("third");
+        send(&third).await.unwrap();
+        let left = boss.clock.advance(time::Duration::minutes(1));
+        relate_ana(&store, &boss, (team, 2), patient, (now, Some(left)), left).await;
+        assert!(is_gone(&third).await, "it was told to a member of the team");
+        assert_eq!(send(&second).await.unwrap(), answer);
     })
     .await;
 }

@@ -50,7 +50,13 @@ pub(crate) async fn relate_ana(
         ends_at,
         revision,
         topics: 0,
+        narrowed_at: None,
     };
+    relate(store, ctx, row, at).await;
+}
+
+/// Has the source of `row` say at `at` what it says.
+pub(crate) async fn relate(store: &Store, ctx: &Ctx, row: relation::Model, at: Time) {
     let work = move |tx: Tx| {
         let row = row.clone();
         async move { relation::put(&tx, row, at).await }
