@@ -239,7 +239,7 @@ pub async fn update(
     let fields = fields.into_iter().map(str::to_owned).collect();
     let row = child::update::<Entity>(&tx, before, row, fields).await?;
     match &row.subject {
-        subject if *subject == former.subject => {}
+        subject if *subject == former.subject && row.period == former.period => {}
         Some(_) => open(&tx, &row).await?,
         None => close(&tx, &Model { revision: row.revision, ..former }).await?,
     }
@@ -334,8 +334,8 @@ pub async fn revoke(
     Ok(row)
 }
 
-/// Lets the person see the patient for as long as their scope says. Whoever signed in as them before does no more:
-/// the row is one relation.
+/// Lets the person see the patient for as long as their scope says and they are close. Whoever signed in as them before
+/// does no more: the row is one relation.
 async fn open(tx: &Tx, row: &Model) -> Result<()> {
     match &row.scope {
         Some(Json(scope)) if scope.revoked_at.is_none() => {
@@ -345,7 +345,7 @@ async fn open(tx: &Tx, row: &Model) -> Result<()> {
                     "nobody lets themselves see a patient",
                 ));
             }
-            relate(tx, row, scope.period).await
+            relate(tx, row, scope.period.within(&row.period.0)).await
         }
         _ => Ok(()),
     }

@@ -157,6 +157,14 @@ impl Period {
     pub fn holds(&self, at: Time) -> bool {
         self.start.is_none_or(|start| start <= at) && self.end.is_none_or(|end| at < end)
     }
+
+    /// What of it lies within `other`: where nothing does, no time at the end of whichever ends first.
+    #[must_use]
+    pub fn within(&self, other: &Period) -> Period {
+        let start = Ord::max(self.start, other.start);
+        let end = [self.end, other.end].into_iter().flatten().min();
+        Period { start: start.map(|start| end.map_or(start, |end| start.min(end))), end }
+    }
 }
 
 // === from the wire ===

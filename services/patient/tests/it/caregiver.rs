@@ -91,6 +91,35 @@ async fn a_scope_holds_from_its_start_until_its_end() {
 }
 
 #[tokio::test]
+async fn whoever_is_not_close_to_the_patient_any_more_sees_nothing_whatever_their_scope_says() {
+    for world in worlds().await {
+        let (mut ana, mut eva) =
+            (world.caller("ana", "case_manager"), world.caller("eva", "caregiver"));
+        let patient = patient(&mut ana).await;
+        let person = daughter(&mut ana, &patient.name, "eva").await;
+        let mut person = grant(&mut ana, &person, scope()).await.unwrap().into_inner();
+        let tomorrow = world.now() + Duration::days(1);
+        for (end, seen) in [(world.now(), false), (tomorrow, true)] {
+            person.period = Some(caseward_api::types::v1::Period {
+                start: Some((world.now() - Duration::days(900)).into()),
+                end: Some(end.into()),
+            });
+            let request = pb::UpdateRelatedPersonRequest {
+                related_person: Some(person.clone()),
+                ..Default::default()
+            };
+            person = ana.update_related_person(request).await.unwrap().into_inner();
+            assert_eq!(sees(&mut eva, &patient.name).await, seen);
+        }
+        world.advance(Duration::days(2)).await;
+        assert!(!sees(&mut eva, &patient.name).await);
+        // A scope that is given then gives nothing.
+        grant(&mut ana, &person, scope()).await.unwrap();
+        assert!(!sees(&mut eva, &patient.name).await);
+    }
+}
+
+#[tokio::test]
 async fn a_caregiver_sees_themselves_but_nothing_that_no_topic_covers() {
     for world in worlds().await {
         let (mut ana, mut eva) =
