@@ -1,7 +1,9 @@
 //! Exactly one person is accountable for an open case, at every instant.
 use caseward_api::careplan::v1 as pb;
+use sea_orm::ConnectionTrait;
 use time::Duration;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::{
     walk::Verb,
@@ -58,6 +60,29 @@ async fn an_unanswered_handoff_expires_and_moves_nothing() {
         let expired = ana.cases.get_handoff(get.clone()).await.unwrap().into_inner();
         assert_eq!(expired.state(), pb::handoff::State::Expired);
         assert_eq!(ben.cases.get_handoff(get).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "ana");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handoff_that_lapsed_is_not_accepted_though_nothing_has_marked_it_yet() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let mut ben = world.caller("ben", "case_manager");
+        let case = ana.enrolled().await;
+        let handoff = ana.offers(&case, "ben").await.unwrap();
+        // As where whoever has the timer is frozen.
+        let timers = "DELETE FROM timer WHERE kind = 'handoff.expiry'";
+        let gone = world.aside().await.execute_unprepared(timers).await.unwrap();
+        assert_eq!(gone.rows_affected(), 1);
+        world.advance(Duration::days(3)).await;
+        let accept = pb::AcceptHandoffRequest {
+            name: handoff.name,
+            etag: handoff.etag,
+            ..Default::default()
+        };
+        let refused = ben.cases.accept_handoff(accept).await.unwrap_err();
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "HANDOFF_EXPIRED");
         assert_eq!(accountable(&world, &case, Duration::ZERO).await.unwrap(), "ana");
     }
 }

@@ -85,6 +85,34 @@ async fn the_worklist_shows_what_is_due_first_and_pages_without_loss() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_of_a_task_is_told_in_4000_characters_or_the_task_is_not_done() {
+    for world in worlds().await {
+        let mut ana = world.caller("ana", "case_manager");
+        let parent = ana.enrolled().await.name;
+        let task = Some(pb::Task { owner: "ana".to_owned(), ..task("call").unwrap() });
+        let request = pb::CreateTaskRequest { parent, task, ..Default::default() };
+        let pb::Task { name, etag, .. } =
+            ana.tasks.create_task(request).await.unwrap().into_inner();
+        let request = pb::AcceptTaskRequest { name, etag, ..Default::default() };
+        let pb::Task { name, etag, .. } =
+            ana.tasks.accept_task(request).await.unwrap().into_inner();
+        let request = pb::StartTaskRequest { name, etag, ..Default::default() };
+        let pb::Task { name, etag, .. } = ana.tasks.start_task(request).await.unwrap().into_inner();
+        let complete = |characters| pb::CompleteTaskRequest {
+            name: name.clone(),
+            etag: etag.clone(),
+            output: "ä".repeat(characters),
+            ..Default::default()
+        };
+        let refused = ana.tasks.complete_task(complete(4_001)).await.unwrap_err();
+        let violations = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations.iter().map(|it| &*it.field).collect::<Vec<_>>(), ["output"]);
+        let done = ana.tasks.complete_task(complete(4_000)).await.unwrap().into_inner();
+        assert_eq!((done.state(), done.output.chars().count()), (State::Completed, 4_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_of_a_task_stands_while_its_case_is_paused() {
     for world in worlds().await {
         let mut sam = world.caller("sam", "supervisor");
