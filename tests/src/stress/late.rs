@@ -145,6 +145,7 @@ pub async fn odd(run: &Run) -> Trial {
 pub async fn drops(run: &Run) -> Trial {
     const LIMIT: Duration = Duration::from_secs(1);
     const MARGIN: Duration = Duration::from_secs(2);
+    const PEOPLE: usize = 16;
     let mut trial = Trial::default();
     let suite = Suite::plan().with("CASEWARD__LISTENER__STALLED_SECONDS", "1").one().await;
     let unhurried = Suite::one().await;
@@ -152,7 +153,9 @@ pub async fn drops(run: &Run) -> Trial {
     run.expect(2 * count);
     let member = &suite.members()[0];
     let before = member.program().memory().unwrap_or_default();
-    let bearer = format!("Bearer {}", suite.caller("eve", &["supervisor"]).token());
+    // One caller alone would have a part of the places only.
+    let people = (0..PEOPLE).map(|n| suite.caller(&format!("eve-{n}"), &["supervisor"]));
+    let bearers: Vec<_> = people.map(|eve| format!("Bearer {}", eve.token())).collect();
     let closed = wire::frame(wire::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     let opening =
         |bearer: &str| [PREFACE, &closed, &wire::ask(1, LIST, Some(bearer), &[])].concat();
@@ -160,7 +163,8 @@ pub async fn drops(run: &Run) -> Trial {
     for n in 0..2 * count {
         let address = suite.address();
         // Every other one writes a byte now and then of a message that never ends.
-        let (reads, bearer, opening) = (n % 2 == 0, bearer.clone(), opening(&bearer));
+        let (reads, bearer) = (n % 2 == 0, bearers[n as usize % PEOPLE].clone());
+        let opening = opening(&bearer);
         readers.spawn(async move {
             let began = Instant::now();
             if reads {
