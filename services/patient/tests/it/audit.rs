@@ -347,7 +347,7 @@ async fn a_handler_that_panics_tells_nothing_and_harms_no_other_call_on_its_conn
 async fn work_whose_caller_has_left_counts_until_it_ends() {
     for bench in benches().await {
         let most = Layers::load(None, &[]).unwrap().common().unwrap().limits.in_flight;
-        // A few callers do not take all there is.
+        // No one caller takes all there is.
         let names: Vec<_> = (0..most).map(|n| format!("caller-{n}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let turned_away = bench.leave(2 * most, &names).await;
