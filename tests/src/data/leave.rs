@@ -27,6 +27,9 @@ const PROBES: usize = 64;
 /// By then what crosses services has arrived, on a machine that is busy with other tests.
 const ARRIVED: Duration = Duration::from_secs(60);
 
+/// What has not changed for so long has arrived.
+const UNCHANGED: Duration = Duration::from_secs(5);
+
 /// Callers reset their streams at any moment of every change, at each service's own port.
 pub async fn resets(run: &Run) -> Trial {
     sweep(run, Manner::Leaves, false).await
@@ -200,17 +203,18 @@ async fn sees_half(suite: &Suite, organization: Uuid, wanted: &Counts) -> bool {
 /// How many rows of each kind a world has, in all services.
 type Counts = BTreeMap<String, i64>;
 
-/// The counts once they stay the same.
+/// The counts once they stay the same for a while: what crosses services may take a second or two on a busy machine.
 async fn settled(suite: &Suite, organization: Uuid) -> Counts {
     let mut before = count(suite, organization).await;
-    loop {
-        sleep(Duration::from_millis(1500)).await;
+    let mut since = Instant::now();
+    while since.elapsed() < UNCHANGED {
+        sleep(Duration::from_millis(500)).await;
         let now = count(suite, organization).await;
-        if now == before {
-            return now;
+        if now != before {
+            (before, since) = (now, Instant::now());
         }
-        before = now;
     }
+    before
 }
 
 /// What still differs when all has had time to arrive.
