@@ -86,7 +86,7 @@ pub async fn impatience(run: &Run) -> Trial {
     let (waited, left) = target.beside_one_who_leaves(run, &mut trial, what).await;
     target.judge(&mut trial, what, &waited, SERVED_BESIDE);
     target.judge(&mut trial, "who leaves", &left, 0.0);
-    trial.check(left.left > 0, || "nobody left".to_owned());
+    trial.control(format!("{} calls were left", left.left), left.left > 0);
     target.is_over(&mut trial).await;
     run.step();
     if target.judged {
