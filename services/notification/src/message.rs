@@ -87,7 +87,7 @@ pub struct Model {
     /// The event, the recipient and the template: one event tells one person one thing once.
     pub event_key: Option<String>,
     pub variables: Json<BTreeMap<String, String>>,
-    /// SHA-256 of what it says, by which the same is found again; nothing where a version before wrote it.
+    /// The [`Model::gist`], by which the same is found again; nothing where a version before wrote it.
     pub gist: Option<Vec<u8>>,
     pub due_at: Time,
     pub expires_at: Time,
