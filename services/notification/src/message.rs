@@ -1,7 +1,6 @@
 //! Messages: the row, its queries, the requests about it.
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use caseward_api::notification::v1 as pb;
 use caseward_core::{
     Ctx, Error, Id, Kind, Name, Reach, Result, Time, Violations, check, data::Json,
@@ -87,8 +86,6 @@ pub struct Model {
     /// The event, the recipient and the template: one event tells one person one thing once.
     pub event_key: Option<String>,
     pub variables: Json<BTreeMap<String, String>>,
-    /// The [`Model::gist`], by which the same is found again; nothing where a version before wrote it.
-    pub gist: Option<Vec<u8>>,
     pub due_at: Time,
     pub expires_at: Time,
     /// Over which it went, or is going.
@@ -180,7 +177,6 @@ impl Model {
             about: String::new(),
             event_key: None,
             variables: Json::default(),
-            gist: None,
             due_at: now,
             expires_at: now + USEFUL,
             channel: None,
@@ -195,14 +191,6 @@ impl Model {
             updated_at: now,
             revision: 1,
         }
-    }
-
-    /// SHA-256 over what makes two messages to one recipient the same.
-    fn gist(&self) -> Result<Vec<u8>> {
-        let Model { template_key, cause, patient, case_id, purpose, variables, .. } = self;
-        let said = (template_key, cause, patient, case_id, purpose, &variables.0);
-        let said = serde_json::to_vec(&said).map_err(Error::internal)?;
-        Ok(digest(&SHA256, &said).as_ref().to_vec())
     }
 
     pub(crate) fn to(&self) -> Result<Recipient> {
@@ -372,8 +360,7 @@ fn optional<K: Kind>(name: &str) -> check::Checked<Option<Id<K>>> {
 }
 
 /// Writes a draft and the time at which it is looked at.
-pub(crate) async fn insert(tx: &Tx, mut row: Model) -> Result<Model> {
-    row.gist = Some(row.gist()?);
+pub(crate) async fn insert(tx: &Tx, row: Model) -> Result<Model> {
     let row = caseward_store::insert::<Entity>(tx, row).await?;
     tx.log(Transition {
         entity: row.id.uuid(),
@@ -449,11 +436,16 @@ pub(crate) async fn disturbed(scope: &Scope, recipient: &str, since: Time) -> Re
 pub(crate) async fn is_duplicate(scope: &Scope, row: &Model) -> Result<bool> {
     let select = Entity::of(&scope.ctx)
         .filter(Column::Recipient.eq(&row.recipient))
-        .filter(Column::Gist.eq(row.gist()?))
         .filter(Column::SentAt.gt(scope.ctx.now() - Duration::days(1)))
         .filter(Column::State.is_in(State::TAKEN))
+        .filter(Column::TemplateKey.eq(&row.template_key))
+        .filter(Column::Cause.eq(&row.cause))
         .filter(Column::Id.ne(row.id));
-    Ok(select.one(&scope.db).await?.is_some())
+    let earlier = select.all(&scope.db).await?;
+    Ok(earlier.iter().any(|sent| {
+        (sent.patient, sent.case_id, &sent.purpose, &sent.variables)
+            == (row.patient, row.case_id, &row.purpose, &row.variables)
+    }))
 }
 
 /// The message of an item that its owner reads: theirs, whatever patients they may see.

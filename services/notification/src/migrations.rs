@@ -4,7 +4,6 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 mod m20261123_000401_notification;
 mod m20261129_000402_about;
 mod m20261201_000403_withdrawn;
-mod m20261201_000404_gist;
 
 pub struct Migrator;
 
@@ -15,7 +14,6 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000401_notification::Migration) as Box<dyn MigrationTrait>,
             Box::new(m20261129_000402_about::Migration),
             Box::new(m20261201_000403_withdrawn::Migration),
-            Box::new(m20261201_000404_gist::Migration),
         ]);
         all
     }
