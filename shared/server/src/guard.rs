@@ -32,11 +32,12 @@ use tracing::{Instrument, warn};
 pub(crate) use self::admission::Admission;
 use self::{
     admission::{Place, Share},
-    body::{Held, Open, Timed, ends_by},
+    body::{Held, Timed, ends_by},
 };
 use crate::{
     accept::{Public, TurnedAway},
     deadline,
+    lasting::Lasting,
     policy::{Method, Methods, Roles},
     telemetry::{self, Calls, code_name, meters},
     token::{self, Verifier},
@@ -345,7 +346,7 @@ async fn admit(
         let response = guard.run(method, ctx, req, next).await;
         drop((permits.call, shares.call));
         match permits.stream.zip(shares.stream) {
-            Some(open) => response.map(|body| Body::new(Open::new(body, open))),
+            Some(open) => response.map(|body| Body::new(Lasting::new(body, open))),
             None => response,
         }
     };

@@ -9,6 +9,7 @@ pub mod fuzz;
 mod guard;
 mod health;
 mod identity;
+mod lasting;
 mod life;
 pub mod policy;
 mod probes;

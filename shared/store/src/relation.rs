@@ -230,12 +230,29 @@ pub async fn put(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
     if row.subject == tx.ctx.subject() && row.ends_at.is_some_and(|end| end <= at) {
         tx.side(|side| side.left.push(row.patient));
     }
-    if row.basis == Basis::Caregiver {
+    if matches!(row.basis, Basis::Patient | Basis::Caregiver) {
         let before = find(tx, row.source).await?;
-        let less = before.as_ref().is_some_and(|before| row.sight().lacks(before.sight()));
-        row.narrowed_at =
-            if less { Some(tx.ctx.now()) } else { before.and_then(|it| it.narrowed_at) };
+        if let Some(before) = before.filter(|before| before.revision < row.revision) {
+            if before.subject != row.subject {
+                let_go(tx, before, at).await?;
+            } else if row.sight().lacks(before.sight()) {
+                row.narrowed_at = Some(tx.ctx.now());
+            } else {
+                row.narrowed_at = before.narrowed_at;
+            }
+        }
     }
+    keep(tx, row, at).await
+}
+
+/// Remembers that the subject of `row` was related to its patient and is no more: what it is the source of is somebody else's
+/// from `at` on.
+async fn let_go(tx: &Tx, row: Model, at: Time) -> Result<()> {
+    let ends_at = Some(row.ends_at.map_or(at, |end| Ord::min(end, at)));
+    keep(tx, Model { source: Uuid::now_v7(), ends_at, ..row }, at).await
+}
+
+async fn keep(tx: &Tx, mut row: Model, at: Time) -> Result<()> {
     row.starts_at = settled(row.starts_at, at);
     row.ends_at = row.ends_at.map(|end| settled(end, at));
     let conflict = OnConflict::column(Column::Source)

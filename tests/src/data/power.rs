@@ -58,15 +58,12 @@ pub async fn postgres(run: &Run) -> Trial {
     judged(&mut trial, &judgement);
     audited(&mut trial, &suite, &["--without-heads"]).await;
 
-    let mut tables = (0..).map(|n| format!("plain_{n}"));
-    let mut loses = async |commit| {
-        let table = tables.next().expect("there are enough numbers");
-        commits_lost(&mut suite, &disk, &table, commit).await
-    };
-    let (kept, mut lost) = (loses("on").await, 0);
-    for _ in 0..CHANCES {
-        if lost == 0 {
-            lost = loses("off").await;
+    let kept = commits_lost(&mut suite, &disk, "plain_on", "on").await;
+    let mut lost = 0;
+    for n in 0..CHANCES {
+        lost = commits_lost(&mut suite, &disk, &format!("plain_off_{n}"), "off").await;
+        if lost > 0 {
+            break;
         }
     }
     let what = format!(

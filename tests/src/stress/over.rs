@@ -90,6 +90,7 @@ pub async fn impatience(run: &Run) -> Trial {
     target.is_over(&mut trial).await;
     run.step();
     if target.judged {
+        // Its core is the next one's.
         drop(target);
         let (target, mut unheeded) = (Target::taking(run, WITHOUT_END).await, Trial::default());
         let (waited, _) = target.beside_one_who_leaves(run, &mut unheeded, "control").await;
@@ -121,8 +122,7 @@ impl Target {
         let name = patient(&sam, "Load").await.expect("a patient is made");
         let (crowd, time) =
             (Crowd::of("sam", PEOPLE, &suite, &name), Duration::from_millis(run.of(1_500, 60_000)));
-        let calls = in_flight.min(IN_FLIGHT[0]) / 2;
-        let peak = crowd.closed(calls as usize, time).await;
+        let peak = crowd.closed(in_flight.min(IN_FLIGHT[0]) as usize, time).await;
         let memory = suite.members()[0].program().memory().unwrap_or_default();
         Target { suite, name, crowd, time, judged, peak, memory, _callers: callers }
     }

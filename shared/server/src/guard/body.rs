@@ -10,14 +10,11 @@ use axum::body::Body;
 use caseward_core::Error;
 use futures_util::StreamExt;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status};
 
-use super::{
-    Owed,
-    admission::{Place, Share},
-};
+use super::Owed;
 
 /// `body`, cut off at `deadline`: by then nobody waits for what half a message was to do.
 pub(super) fn ends_by(body: Body, deadline: Instant) -> Body {
@@ -105,41 +102,6 @@ impl<B: http_body::Body> http_body::Body for Timed<B> {
 
     fn is_end_stream(&self) -> bool {
         self.until.is_none() || self.body.is_end_stream()
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// The body of a stream, which counts as open as long as there is this.
-    pub(super) struct Open {
-        #[pin]
-        body: Body,
-        open: (Place, Share),
-    }
-}
-
-impl Open {
-    pub(super) fn new(body: Body, open: (Place, Share)) -> Self {
-        Open { body, open }
-    }
-}
-
-impl http_body::Body for Open {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = <Body as http_body::Body>::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -11,7 +11,6 @@ use std::{
 };
 
 use http::Uri;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{
     body::Incoming,
     client::conn::{
@@ -20,7 +19,6 @@ use hyper::{
     },
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,7 +29,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::replay::Attempt;
-use crate::{accept::Coalesce, tls::Connector};
+use crate::{accept::Coalesce, lasting::Lasting, tls::Connector};
 
 /// How long a peer may take to accept a connection, its TLS handshake included.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -331,10 +329,10 @@ pub(super) struct Call {
 
 impl Call {
     /// The peer has spoken: the call counts until `body` ends.
-    pub(super) fn answer<B>(mut self, body: B) -> Answer<B> {
+    pub(super) fn answer<B>(mut self, body: B) -> Lasting<B, Call> {
         self.answered = true;
         self.place.answered();
-        Answer { body, call: self }
+        Lasting::new(body, self)
     }
 
     /// It ended with its connection.
@@ -352,35 +350,5 @@ impl Drop for Call {
         if !self.answered && self.began.elapsed() >= FAIR {
             self.place.unanswered();
         }
-    }
-}
-
-pin_project! {
-    /// The body of an answer.
-    #[derive(Debug)]
-    pub(super) struct Answer<B> {
-        #[pin]
-        body: B,
-        call: Call,
-    }
-}
-
-impl<B: HttpBody> HttpBody for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

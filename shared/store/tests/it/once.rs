@@ -180,11 +180,11 @@ async fn an_answer_is_not_given_again_to_somebody_who_sees_less_than_then() {
         let boss = call("boss");
         let (patient, began) = (Uuid::now_v7(), boss.now());
         let (scope, team) = (Uuid::now_v7(), Uuid::now_v7());
-        let see = async |revision: i64, topics: &[Topic]| {
+        let see_as = async |subject: &str, revision: i64, topics: &[Topic]| {
             let row = relation::Model {
                 source: scope,
                 organization: ORGANIZATION,
-                subject: "ana".to_owned(),
+                subject: subject.to_owned(),
                 patient,
                 basis: Basis::Caregiver,
                 starts_at: began,
@@ -195,6 +195,7 @@ async fn an_answer_is_not_given_again_to_somebody_who_sees_less_than_then() {
             };
             relate(&store, &boss, row, boss.clock.advance(time::Duration::minutes(1))).await;
         };
+        let see = async |revision: i64, topics: &[Topic]| see_as("ana", revision, topics).await;
         let ana = || related(&boss.clock);
         let send = async |request: &Write| write_about(&store, &ana(), patient, request).await;
         let is_gone = async |request: &Write| {
@@ -225,6 +226,13 @@ async fn an_answer_is_not_given_again_to_somebody_who_sees_less_than_then() {
         relate_ana(&store, &boss, (team, 2), patient, (now, Some(left)), left).await;
         assert!(is_gone(&third).await, "it was told to a member of the team");
         assert_eq!(send(&second).await.unwrap(), answer);
+
+        see_as("zoe", 5, &[Topic::Plan]).await;
+        assert!(is_gone(&second).await, "zoe is who cares for the patient now");
+        see(6, &[Topic::Plan, Topic::Schedule, Topic::Notes]).await;
+        let fourth = fresh("fourth");
+        let answer = send(&fourth).await.unwrap();
+        assert_eq!(send(&fourth).await.unwrap(), answer, "it is she again");
     })
     .await;
 }
